@@ -1,0 +1,147 @@
+//! Names the operator gives: Jobs, labels, annotations, field managers. One function each, so that
+//! two replicas always arrive at the same name.
+
+use sha2::{Digest, Sha256};
+
+/// Value of `app.kubernetes.io/name` and `app.kubernetes.io/managed-by`.
+pub const OPERATOR: &str = "werf-operator";
+
+/// The finalizer on a bundle: its Jobs are removed before it is.
+pub const FINALIZER: &str = "operator.werf.io/jobs";
+
+/// Labels on Jobs and their Pods.
+pub mod label {
+    /// Always [`super::OPERATOR`].
+    pub const NAME: &str = "app.kubernetes.io/name";
+    /// The bundle's name; the guides' commands select by it.
+    pub const INSTANCE: &str = "app.kubernetes.io/instance";
+    /// Always [`super::OPERATOR`].
+    pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+    /// The bundle's name.
+    pub const BUNDLE: &str = "werf.io/bundle";
+    /// The tag, hashed when it is no legal label value.
+    pub const TAG: &str = "werf.io/tag";
+    /// The bundle's uid; what belongs to a bundle is found by it.
+    pub const BUNDLE_UID: &str = "operator.werf.io/bundle-uid";
+}
+
+/// Annotations on Jobs. werf itself reads `werf.io/*`, so ours have a prefix of their own.
+pub mod annotation {
+    /// The exact tag.
+    pub const TAG: &str = "operator.werf.io/tag";
+    /// The digest of the tag's manifest.
+    pub const DIGEST: &str = "operator.werf.io/digest";
+    /// A hash of everything that went into the run.
+    pub const INPUTS_HASH: &str = "operator.werf.io/inputs-hash";
+    /// Number of the run within its bundle.
+    pub const RUN: &str = "operator.werf.io/run";
+    /// Number of the attempt within its run.
+    pub const ATTEMPT: &str = "operator.werf.io/attempt";
+    /// uid of the bundle.
+    pub const BUNDLE_UID: &str = "operator.werf.io/bundle-uid";
+    /// Namespace of the bundle.
+    pub const BUNDLE_NAMESPACE: &str = "operator.werf.io/bundle-namespace";
+    /// Name of the bundle.
+    pub const BUNDLE_NAME: &str = "operator.werf.io/bundle-name";
+    /// W3C trace context of the run.
+    pub const TRACEPARENT: &str = "operator.werf.io/traceparent";
+}
+
+/// What is left of a bundle's name in the name of its Jobs.
+const BUNDLE_PART: usize = 44;
+
+/// The longest label value, and the longest name of a Job whose Pods can carry it as a label.
+const LABEL_LIMIT: usize = 63;
+
+/// The name of a Job: `<bundle, ≤ 44>-<8 hex of the tag>-<8 hex of uid, run and attempt>`, at most
+/// 62 characters. The same inputs always give the same name, so creating a Job twice is refused by
+/// the apiserver.
+pub fn job(bundle: &str, tag: &str, uid: &str, run: i64, attempt: i32) -> String {
+    let mut readable: String = bundle.replace('.', "-");
+    readable.truncate(BUNDLE_PART);
+    let readable = readable.trim_end_matches('-');
+    let tag = short_hash(&[tag]);
+    let attempt = short_hash(&[uid, &run.to_string(), &attempt.to_string()]);
+    format!("{readable}-{tag}-{attempt}")
+}
+
+/// A label value that stands for a text: the text itself where it is legal, otherwise a hash.
+pub fn label_value(text: &str) -> String {
+    let edge = |c: char| c.is_ascii_alphanumeric();
+    let inner = |c: char| edge(c) || matches!(c, '-' | '_' | '.');
+    let legal = text.len() <= LABEL_LIMIT
+        && text.chars().all(inner)
+        && text.starts_with(edge)
+        && text.ends_with(edge);
+    if legal {
+        text.to_owned()
+    } else {
+        short_hash(&[text])
+    }
+}
+
+/// Eight hexadecimal digits that stand for some texts. The texts are parted, so that `["ab", "c"]`
+/// and `["a", "bc"]` differ.
+fn short_hash(parts: &[&str]) -> String {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update((part.len() as u64).to_be_bytes());
+        hasher.update(part.as_bytes());
+    }
+    hasher
+        .finalize()
+        .iter()
+        .take(4)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn runs_and_attempts_have_jobs_of_their_own() {
+        let first = job("my-app", "v1.0.0", "uid", 1, 1);
+        assert!(first.starts_with("my-app-"));
+        for other in [
+            job("my-app", "v1.0.0", "uid", 1, 2),
+            job("my-app", "v1.0.0", "uid", 2, 1),
+            job("my-app", "v1.0.0", "diu", 1, 1),
+            job("my-app", "v1.0.1", "uid", 1, 1),
+        ] {
+            assert_ne!(first, other);
+        }
+        assert_eq!(first, job("my-app", "v1.0.0", "uid", 1, 1));
+    }
+
+    fn is_dns_label(name: &str) -> bool {
+        name.len() <= LABEL_LIMIT
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            && !name.starts_with('-')
+            && !name.ends_with('-')
+    }
+
+    proptest! {
+        #[test]
+        fn every_job_has_a_legal_name(
+            bundle in "[a-z0-9]([-a-z0-9.]{0,250}[a-z0-9])?",
+            tag in "[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}",
+            run in 1_i64..,
+            attempt in 1_i32..,
+        ) {
+            let name = job(&bundle, &tag, "d7c0f5b2-1111-2222-3333-444455556666", run, attempt);
+            prop_assert!(is_dns_label(&name), "{}", name);
+        }
+
+        #[test]
+        fn every_tag_has_a_legal_label(tag in "[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}") {
+            let value = label_value(&tag);
+            let edge = |c: char| c.is_ascii_alphanumeric();
+            prop_assert!(value.len() <= LABEL_LIMIT && value.starts_with(edge) && value.ends_with(edge));
+        }
+    }
+}
