@@ -3,12 +3,18 @@
 //! one service uses belongs to that service.
 
 pub mod admin;
+pub mod arguments;
 pub mod backoff;
 pub mod bundle;
 pub mod clock;
 pub mod crd;
 pub mod error;
+pub mod grpc;
 pub mod names;
 pub mod readiness;
 pub mod repository;
+pub mod supervise;
 pub mod tag;
+pub mod telemetry;
+#[cfg(any(test, feature = "test-util"))]
+pub mod testing;
