@@ -2,7 +2,7 @@
 //! can say.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, JSON,
+    CustomResourceDefinition, JSON, JSONSchemaProps,
 };
 use kube::CustomResourceExt;
 use serde_json::json;
@@ -23,6 +23,7 @@ pub fn werf_bundle() -> CustomResourceDefinition {
             "A WerfBundle keeps the newest bundle of an OCI repository deployed into a namespace."
                 .to_owned(),
         );
+        forbid_null_quantities(schema);
         let status = schema
             .properties
             .as_mut()
@@ -41,4 +42,14 @@ pub fn werf_bundle() -> CustomResourceDefinition {
         }
     }
     crd
+}
+
+/// A schema without `type` is taken for one that allows null, and a null would win over the default.
+fn forbid_null_quantities(schema: &mut JSONSchemaProps) {
+    if schema.x_kubernetes_int_or_string == Some(true) {
+        schema.nullable = None;
+    }
+    for property in schema.properties.iter_mut().flat_map(|p| p.values_mut()) {
+        forbid_null_quantities(property);
+    }
 }

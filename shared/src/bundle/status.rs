@@ -111,10 +111,6 @@ pub struct WerfBundleStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current_run: Option<CurrentRun>,
 
-    /// A hash of everything that went into the last successful run.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub applied_inputs_hash: Option<String>,
-
     /// A person's request that has not become a run yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requested: Option<Requested>,
