@@ -75,15 +75,20 @@ impl Refused {
     }
 }
 
-/// The exit code for how the program ended: 0, or 1 after logging why.
+/// The exit code for how the program ended: 0, or 1 after telling why.
+///
+/// Call it while the telemetry guard lives; where logging never started, standard error is told.
 pub fn exit_code(ended: &anyhow::Result<()>) -> ExitCode {
-    match ended {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!(error = chain(error.as_ref()), "Failed");
-            ExitCode::FAILURE
-        }
+    let Err(error) = ended else {
+        return ExitCode::SUCCESS;
+    };
+    let error = chain(error.as_ref());
+    if tracing::event_enabled!(tracing::Level::ERROR) {
+        tracing::error!(error, "Failed");
+    } else {
+        let _closed = writeln!(std::io::stderr(), "failed: {error}");
     }
+    ExitCode::FAILURE
 }
 
 /// Collects what is wrong, by flag.
@@ -174,5 +179,111 @@ impl fmt::Display for InvalidArguments {
             write!(f, ": {}", problem.reason)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::telemetry::TelemetryArgs;
+
+    #[derive(clap::Parser, Debug)]
+    #[command(version)]
+    struct Typed {
+        #[arg(long, env = "WERF_TEST_EXECUTOR_URL")]
+        executor_url: Option<String>,
+        #[arg(long, default_value = "5")]
+        attempts: String,
+        #[command(flatten)]
+        telemetry: TelemetryArgs,
+    }
+
+    impl Arguments for Typed {
+        type Config = (http::Uri, u32);
+
+        fn check(self, problems: &mut Problems) -> Option<Self::Config> {
+            self.telemetry.check(problems);
+            let attempts = problems.take("--attempts", self.attempts.parse());
+            let url = problems.require("--executor-url", self.executor_url)?;
+            let url = problems.take("--executor-url", url.parse());
+            Some((url?, attempts?))
+        }
+    }
+
+    fn parse(arguments: &[&str]) -> Result<(http::Uri, u32), Refused> {
+        parse_from::<Typed, _>(["poller"].iter().chain(arguments))
+    }
+
+    #[test]
+    fn the_flags_of_telemetry_are_sound() {
+        Typed::command().debug_assert();
+        assert_eq!(Typed::parse_from(["poller"]).telemetry.log_level, "info");
+    }
+
+    #[test]
+    fn valid_arguments_become_the_configuration() {
+        let (url, attempts) = parse(&["--executor-url", "http://executor:9090"]).unwrap();
+        assert_eq!((url.host(), attempts), (Some("executor"), 5));
+    }
+
+    #[test]
+    fn every_problem_is_listed_at_once_with_flag_and_variable() {
+        let refused = parse(&[
+            "--attempts=many",
+            "--log-level=info,werf=verbose",
+            "--log-format=xml",
+            "--otlp-endpoint=https://collector:4317",
+        ])
+        .unwrap_err();
+        let text = refused.to_string();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 6, "{text}");
+        assert_eq!(lines[0], "invalid arguments:");
+        assert!(lines[1].starts_with("  --log-level (environment: LOG_LEVEL): not a log level"));
+        assert_eq!(
+            lines[2],
+            "  --log-format (environment: LOG_FORMAT): must be json or text"
+        );
+        assert_eq!(
+            lines[3],
+            "  --otlp-endpoint (environment: OTEL_EXPORTER_OTLP_ENDPOINT): must be an http:// URL with a host"
+        );
+        assert_eq!(lines[4], "  --attempts: invalid digit found in string");
+        assert_eq!(
+            lines[5],
+            "  --executor-url (environment: WERF_TEST_EXECUTOR_URL): is required"
+        );
+        assert_eq!(refused.code(), USAGE);
+    }
+
+    #[rstest::rstest]
+    #[case::unknown_flag("--nonsense", USAGE)]
+    #[case::help("--help", 0)]
+    #[case::version("--version", 0)]
+    fn unknown_flags_are_usage_errors_and_help_is_none(#[case] flag: &str, #[case] code: u8) {
+        assert_eq!(parse(&[flag]).unwrap_err().code(), code);
+    }
+
+    #[test]
+    fn empty_variables_of_telemetry_count_as_absent() {
+        let parsed = parse(&[
+            "--executor-url=http://e",
+            "--otlp-endpoint=",
+            "--log-format=",
+        ]);
+        assert!(parsed.is_ok());
+    }
+
+    #[test]
+    fn a_failed_start_exits_with_one() {
+        let failed = exit_code(&Err(anyhow::anyhow!("no cluster")));
+        assert_eq!(format!("{failed:?}"), format!("{:?}", ExitCode::from(1)));
+        assert_eq!(
+            format!("{:?}", exit_code(&Ok(()))),
+            format!("{:?}", ExitCode::SUCCESS)
+        );
     }
 }

@@ -155,7 +155,7 @@ async fn serve_within(
         tokio::time::sleep(limits.drain).await;
     };
     tokio::select! {
-        served = server => served.map_err(|source| ServeError::Serve { source }),
+        ended = server => ended.map_err(|source| ServeError::Serve { source }),
         () = overdue => {
             tracing::warn!("Not waiting longer for open gRPC calls");
             Ok(())
@@ -183,3 +183,6 @@ fn server(limits: Limits) -> Server {
         .max_connection_age(Duration::from_mins(30))
         .max_connection_age_grace(Duration::from_mins(30))
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::clock;
+use crate::error::chain;
 
 /// The tasks of a process and the token that tells them to finish.
 #[derive(Debug)]
@@ -69,53 +70,61 @@ impl Supervisor {
                 info!(reason = "shutdown requested", "Stopping");
                 Ok(())
             }
-            Some(ended) = self.tasks.join_next_with_id() => {
-                let (name, result) = self.name(ended);
-                // Nobody is told to finish before this point, unless the two came together.
-                let result = if self.shutdown.is_cancelled() {
-                    result
-                } else {
-                    result.and_then(|()| Err(anyhow!("task {name} ended although nobody asked it to")))
-                };
-                if let Err(error) = &result {
-                    error!(task = name, error = %format!("{error:#}"), "Stopping because a task ended");
-                }
-                result
-            }
+            Some(ended) = self.tasks.join_next_with_id() => self.early_end(ended),
         };
         self.shutdown.cancel();
-        let drained = self.drain(stops).await;
-        cause.and(drained)
+        self.drain(stops, cause).await
     }
 
-    /// Joins every task; the first failure among them is the result, the others are logged.
-    async fn drain(&mut self, mut stops: impl Stops) -> anyhow::Result<()> {
+    /// A task ended before anybody told it to, or just as somebody did.
+    fn early_end(&mut self, ended: Ended) -> anyhow::Result<()> {
+        let (name, result) = self.name(ended);
+        if result.is_ok() && self.shutdown.is_cancelled() {
+            return Ok(());
+        }
+        // The cause itself is told by whoever gets the result, once; draining may take a while.
+        error!(task = name, "Stopping because a task ended");
+        result.and_then(|()| Err(anyhow!("task {name} ended although nobody asked it to")))
+    }
+
+    /// Joins every task; the first failure of all is the result, the others are logged.
+    async fn drain(
+        mut self,
+        mut stops: impl Stops,
+        cause: anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
         let deadline = clock::instant() + self.grace;
-        let mut result = Ok(());
+        let mut result = cause;
         while !self.tasks.is_empty() {
             let ended = tokio::select! {
                 biased;
                 Some(ended) = self.tasks.join_next_with_id() => ended,
-                reason = stops.next() => return Err(self.abort(&format!("second {reason}"))),
+                reason = stops.next() => return self.abort(result, &format!("second {reason}")),
                 () = tokio::time::sleep_until(deadline) => {
-                    return Err(self.abort(&format!("grace period of {:?} is over", self.grace)));
+                    let over = format!("grace period of {:?} is over", self.grace);
+                    return self.abort(result, &over);
                 }
             };
-            let (name, ended) = self.name(ended);
-            if let Err(error) = ended {
-                warn!(task = name, error = %format!("{error:#}"), "A task failed while stopping");
-                result = result.and(Err(error));
+            match self.name(ended) {
+                (_, Ok(())) => {}
+                (_, failed @ Err(_)) if result.is_ok() => result = failed,
+                (name, Err(error)) => {
+                    let error = chain(error.as_ref());
+                    warn!(task = name, error, "Another task failed while stopping");
+                }
             }
         }
         info!("Stopped");
         result
     }
 
-    fn abort(&mut self, reason: &str) -> anyhow::Error {
+    fn abort(mut self, cause: anyhow::Result<()>, reason: &str) -> anyhow::Result<()> {
         let mut running: Vec<_> = self.names.values().copied().collect();
         running.sort_unstable();
         self.tasks.abort_all();
-        anyhow!("{reason}, aborted: {}", running.join(", "))
+        let aborted = format!("{reason}, aborted: {}", running.join(", "));
+        cause.context(aborted.clone())?;
+        Err(anyhow!(aborted))
     }
 
     fn name(&mut self, ended: Ended) -> (&'static str, anyhow::Result<()>) {
@@ -167,3 +176,6 @@ impl Stops for Signals {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,7 +17,7 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use tonic::transport::Uri;
 use tracing::{Level, Metadata, Subscriber};
-use tracing_subscriber::filter::{self, EnvFilter, FilterExt as _};
+use tracing_subscriber::filter::{self, EnvFilter, FilterExt as _, LevelFilter};
 use tracing_subscriber::fmt::format::{DefaultFields, JsonFields};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
@@ -61,9 +61,19 @@ impl TelemetryArgs {
     }
 
     fn log_filter(&self) -> Result<EnvFilter, TelemetryError> {
+        let directives = given(Some(&self.log_level)).unwrap_or("info");
+        for directive in directives.split(',') {
+            // The filter would take a misspelt level for a part to log, and log nothing else.
+            let names_part = directive.contains(['=', '[']);
+            if !names_part && directive.parse::<LevelFilter>().is_err() {
+                return Err(TelemetryError::LogLevel { source: None });
+            }
+        }
         EnvFilter::builder()
-            .parse(&self.log_level)
-            .map_err(|source| TelemetryError::LogLevel { source })
+            .parse(directives)
+            .map_err(|source| TelemetryError::LogLevel {
+                source: Some(source),
+            })
     }
 
     fn format(&self) -> Result<LogFormat, TelemetryError> {
@@ -113,10 +123,10 @@ impl FromStr for LogFormat {
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     /// `--log-level` is no list of directives.
-    #[error("not a log level or filter directive")]
+    #[error("not a log level (error, warn, info, debug, trace, off) or list of part=level")]
     LogLevel {
-        /// What the filter's parser said.
-        source: filter::ParseError,
+        /// What the filter's parser said, if it got that far.
+        source: Option<filter::ParseError>,
     },
     /// `--log-format` is no known format.
     #[error("must be json or text")]
@@ -187,16 +197,27 @@ pub fn start(
     let provider = provider(name.to_owned(), args.endpoint()?.as_ref())?;
     let (lines, writer) =
         LineQueue::start(std::io::stdout()).map_err(|source| TelemetryError::Writer { source })?;
-    let log = match format {
-        LogFormat::Json => json(writer).boxed(),
-        LogFormat::Text => text(writer, std::io::stdout().is_terminal()).boxed(),
-    };
-    Registry::default()
-        .with(spans(&provider))
-        .with(log.with_filter(filter.or(filter::filter_fn(is_own_span))))
+    let ansi = std::io::stdout().is_terminal();
+    subscriber(&provider, filter, format, writer, ansi)
         .try_init()
         .map_err(|source| TelemetryError::AlreadyStarted { source })?;
     Ok(TelemetryGuard { provider, lines })
+}
+
+fn subscriber(
+    provider: &SdkTracerProvider,
+    filter: EnvFilter,
+    format: LogFormat,
+    writer: LineWriter,
+    ansi: bool,
+) -> impl Subscriber + Send + Sync + use<> {
+    let log = match format {
+        LogFormat::Json => json(writer).boxed(),
+        LogFormat::Text => text(writer, ansi).boxed(),
+    };
+    Registry::default()
+        .with(spans(provider))
+        .with(log.with_filter(filter.or(filter::filter_fn(is_own_span))))
 }
 
 fn provider(name: String, endpoint: Option<&Uri>) -> Result<SdkTracerProvider, TelemetryError> {
@@ -268,3 +289,6 @@ fn is_exported(metadata: &Metadata<'_>) -> bool {
     let ours = metadata.is_span() && root.starts_with("werf_");
     ours || (*metadata.level() <= Level::INFO && !BELOW.contains(&root))
 }
+
+#[cfg(test)]
+mod tests;
