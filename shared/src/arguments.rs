@@ -190,6 +190,7 @@ mod tests {
     use super::*;
     use crate::telemetry::TelemetryArgs;
 
+    /// Polls registries
     #[derive(clap::Parser, Debug)]
     #[command(version)]
     struct Typed {
@@ -220,6 +221,8 @@ mod tests {
     #[test]
     fn the_flags_of_telemetry_are_sound() {
         Typed::command().debug_assert();
+        let about = Typed::command().get_about().map(ToString::to_string);
+        assert_eq!(about.as_deref(), Some("Polls registries"));
         assert_eq!(Typed::parse_from(["poller"]).telemetry.log_level, "info");
     }
 

@@ -62,6 +62,7 @@ impl Supervisor {
 
     async fn run_until(mut self, mut stops: impl Stops) -> anyhow::Result<()> {
         let cause = tokio::select! {
+            biased;
             reason = stops.next() => {
                 info!(reason, "Stopping");
                 Ok(())

@@ -42,14 +42,19 @@ where
         if let Some(trace_id) = trace_id() {
             line.insert("trace_id".to_owned(), trace_id.into());
         }
-        let metadata = event.metadata();
-        line.insert(
-            "timestamp".to_owned(),
-            format!("{:.6}", clock::now()).into(),
-        );
-        line.insert("level".to_owned(), metadata.level().as_str().into());
-        line.insert("target".to_owned(), metadata.target().into());
-        writeln!(writer, "{}", Value::Object(line))
+        let (level, target) = (event.metadata().level(), event.metadata().target());
+        line.insert("target".to_owned(), target.into());
+        // These lead the line, where a reader looks first; no field may repeat their names.
+        let message = line.remove("message").unwrap_or_default();
+        line.remove("timestamp");
+        line.remove("level");
+        let time = clock::now();
+        let rest = Value::Object(line).to_string();
+        let rest = rest.strip_prefix('{').unwrap_or(&rest);
+        writeln!(
+            writer,
+            r#"{{"timestamp":"{time:.6}","level":"{level}","message":{message},{rest}"#
+        )
     }
 }
 

@@ -47,6 +47,7 @@ fn poll() {
 fn a_json_line_is_flat_and_leads_to_its_trace() {
     let text = logged(LogFormat::Json, "info", poll);
     assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(text.starts_with(r#"{"timestamp":"20"#), "{text}");
     let line: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(line["message"], "Executor \"away\"\nfor now");
     assert_eq!(line["level"], "WARN");
