@@ -8,8 +8,11 @@ import (
 
 	"helm.sh/helm/v4/pkg/action"
 	"helm.sh/helm/v4/pkg/kube"
+	"helm.sh/helm/v4/pkg/release/common"
 	release "helm.sh/helm/v4/pkg/release/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/cli-runtime/pkg/resource"
 
 	"werf.io/operator/tests/werf-stand-in/internal/options"
 )
@@ -91,13 +94,12 @@ func (c *Cluster) carryOut(ctx context.Context, o *options.Options, w *work, kno
 	deployed, err := c.run(ctx, o, w, known, watched.ctx)
 	watched.stop()
 	if err == nil {
-		// werf watches events while it tracks, and fails when it may not.
-		err = c.mayReadEvents(ctx)
+		err = c.finish(ctx, made, deployed)
 	}
 	if err != nil {
 		err = fmt.Errorf("release %q failed: %w", o.Release, errors.Join(watched.cause(), err))
 		report.Status = statusFailed
-		report.CompletedOperations, report.CanceledOperations, report.FailedOperations = c.sortOut(made, w.marks)
+		report.sortOut(made, w.marks, err)
 		say("Failed release %q (namespace: %q)", o.Release, o.Namespace)
 		c.printWarnings(ctx, started)
 		return errors.Join(err, c.rollBack(o, report.Revision))
@@ -150,45 +152,34 @@ func (c *Cluster) run(ctx context.Context, o *options.Options, w *work, known hi
 	return asRelease(upgrade.RunWithContext(ctx, o.Release, w.chart, values))
 }
 
-// sortOut says of each operation whether it was done, failed, or never begun.
-func (c *Cluster) sortOut(made *plan, m marks) (completed, canceled, failed []string) {
-	for _, op := range made.operations {
-		switch verb, state := c.leftover(op, m); {
-		case verb == "Create":
-			canceled = append(canceled, op.String())
-		case verb != "":
-			failed = append(failed, op.String())
-		case state != "":
-			completed = append(completed, op.String())
-			failed = append(failed, "Track resource readiness: "+op.name+" ("+state+")")
-		default:
-			completed = append(completed, op.String())
-		}
+// finish does what comes after Helm; when that fails, so has the release.
+func (c *Cluster) finish(ctx context.Context, made *plan, deployed *release.Release) error {
+	err := finishDeletes(made)
+	if err == nil {
+		// werf watches events while it tracks, and fails when it may not.
+		err = c.mayReadEvents(ctx)
 	}
-	return completed, canceled, failed
+	if err == nil {
+		return nil
+	}
+	deployed.SetStatus(common.StatusFailed, err.Error())
+	return errors.Join(err, c.helm.Releases.Update(deployed))
 }
 
-// leftover compares once more: what is still to be done, and why it is not ready if it is done.
-func (c *Cluster) leftover(op operation, m marks) (verb, state string) {
-	if op.info == nil {
-		return "Recreate", ""
-	}
-	if op.verb == "Delete" {
-		if op.info.Get() == nil {
-			return "Delete", ""
+// finishDeletes removes what Helm does not know of because an interrupted revision made it.
+func finishDeletes(made *plan) error {
+	background := metav1.DeletePropagationBackground
+	for _, op := range made.operations {
+		if op.verb != "Delete" || op.info.Get() != nil {
+			continue
 		}
-		return "", ""
-	}
-	verb, err := compare(op.info, m)
-	if err != nil {
-		return op.verb, ""
-	}
-	if verb == "" {
-		if now := look(op.info); !now.ready {
-			state = now.message
+		helper := resource.NewHelper(op.info.Client, op.info.Mapping)
+		_, err := helper.DeleteWithOptions(op.info.Namespace, op.info.Name, &metav1.DeleteOptions{PropagationPolicy: &background})
+		if err != nil && !apierrors.IsNotFound(err) {
+			return fmt.Errorf("cannot delete %s: %w", op.name, err)
 		}
 	}
-	return verb, state
+	return nil
 }
 
 // rollBack returns to the last good revision, if that was asked for and there is one.

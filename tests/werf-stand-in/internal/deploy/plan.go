@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"helm.sh/helm/v4/pkg/kube"
+	"helm.sh/helm/v4/pkg/release/common"
 	release "helm.sh/helm/v4/pkg/release/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -16,9 +17,9 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/cli-runtime/pkg/resource"
-
-	"helm.sh/helm/v4/pkg/release/common"
 )
+
+const releaseNameAnnotation = "meta.helm.sh/release-name"
 
 // operation is one thing that has to be done to one resource.
 type operation struct {
@@ -40,6 +41,15 @@ type plan struct {
 }
 
 func (p *plan) empty() bool { return len(p.operations) == 0 && !p.recordOnly }
+
+func (p *plan) deletes(info *resource.Info) bool {
+	for _, op := range p.operations {
+		if op.verb == "Delete" && op.name == describe(info) && op.info.Namespace == info.Namespace {
+			return true
+		}
+	}
+	return false
+}
 
 func (p *plan) names() []string {
 	names := make([]string, 0, len(p.operations))
@@ -98,8 +108,9 @@ func (c *Cluster) plan(ctx context.Context, rendered *release.Release, known his
 			}
 		}
 	}
-	if known.live != nil {
-		if err := c.planDeletes(made, known.live); err != nil {
+	// A run that was killed or failed may have left resources only its own revision knows.
+	for _, before := range []*release.Release{known.live, known.last} {
+		if err := c.planDeletes(made, before); err != nil {
 			return nil, err
 		}
 	}
@@ -107,12 +118,18 @@ func (c *Cluster) plan(ctx context.Context, rendered *release.Release, known his
 	return made, ctx.Err()
 }
 
-func (c *Cluster) planDeletes(made *plan, live *release.Release) error {
-	before, err := c.helm.KubeClient.Build(strings.NewReader(live.Manifest), false)
+func (c *Cluster) planDeletes(made *plan, revision *release.Release) error {
+	if revision == nil {
+		return nil
+	}
+	before, err := c.helm.KubeClient.Build(strings.NewReader(revision.Manifest), false)
 	if err != nil {
-		return fmt.Errorf("unable to build resources of revision %d: %w", live.Version, err)
+		return fmt.Errorf("unable to build resources of revision %d: %w", revision.Version, err)
 	}
 	for _, info := range before.Difference(made.targets) {
+		if made.deletes(info) {
+			continue
+		}
 		if err := info.Get(); err != nil {
 			if apierrors.IsNotFound(err) {
 				continue
@@ -123,9 +140,11 @@ func (c *Cluster) planDeletes(made *plan, live *release.Release) error {
 		if err != nil {
 			return err
 		}
-		if object.GetAnnotations()[kube.ResourcePolicyAnno] != kube.KeepPolicy {
-			made.operations = append(made.operations, operation{"Delete", info, describe(info)})
+		annotations := object.GetAnnotations()
+		if annotations[kube.ResourcePolicyAnno] == kube.KeepPolicy || annotations[releaseNameAnnotation] != revision.Name {
+			continue
 		}
+		made.operations = append(made.operations, operation{"Delete", info, describe(info)})
 	}
 	return nil
 }
@@ -205,7 +224,7 @@ func own(object runtime.Object, name, namespace string) error {
 	}
 	accessor.SetLabels(merged(accessor.GetLabels(), map[string]string{"app.kubernetes.io/managed-by": "Helm"}))
 	accessor.SetAnnotations(merged(accessor.GetAnnotations(), map[string]string{
-		"meta.helm.sh/release-name":      name,
+		releaseNameAnnotation:            name,
 		"meta.helm.sh/release-namespace": namespace,
 	}))
 	return nil
