@@ -97,7 +97,11 @@ func (c *Cluster) carryOut(ctx context.Context, o *options.Options, w *work, kno
 		err = c.finish(ctx, made, deployed)
 	}
 	if err != nil {
-		err = fmt.Errorf("release %q failed: %w", o.Release, errors.Join(watched.cause(), err))
+		if cause := watched.cause(); cause != nil {
+			// Helm only knows that its wait was ended.
+			err = cause
+		}
+		err = fmt.Errorf("release %q failed: %w", o.Release, err)
 		report.Status = statusFailed
 		report.sortOut(made, w.marks, err)
 		say("Failed release %q (namespace: %q)", o.Release, o.Namespace)

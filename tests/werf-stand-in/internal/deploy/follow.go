@@ -27,6 +27,7 @@ var hopeless = map[string]bool{
 	"CrashLoopBackOff":           true,
 	"CreateContainerConfigError": true,
 	"ErrImageNeverPull":          true,
+	"ErrImagePull":               true,
 	"ImagePullBackOff":           true,
 	"InvalidImageName":           true,
 }
@@ -135,7 +136,10 @@ func (c *Cluster) trouble(ctx context.Context, targets kube.ResourceList, since 
 			}
 			reason := hopelessReason(&pod)
 			if reason == "" {
-				delete(troubled, pod.Name)
+				// A crashing container looks well between two crashes; only a ready Pod is forgiven.
+				if isReady(&pod) {
+					delete(troubled, pod.Name)
+				}
 				continue
 			}
 			first, known := troubled[pod.Name]
@@ -148,6 +152,15 @@ func (c *Cluster) trouble(ctx context.Context, targets kube.ResourceList, since 
 		}
 	}
 	return nil
+}
+
+func isReady(pod *corev1.Pod) bool {
+	for _, condition := range pod.Status.Conditions {
+		if condition.Type == corev1.PodReady {
+			return condition.Status == corev1.ConditionTrue
+		}
+	}
+	return false
 }
 
 func hopelessReason(pod *corev1.Pod) string {
