@@ -80,10 +80,10 @@ impl Cluster {
         if let Some(running) = Self::attach(instance)? {
             return Ok(running);
         }
-        components::require_packages()?;
-        let programs = components::ready()?;
         let folder = Folder::of(instance)?;
         folder.require_uncovered()?;
+        components::require_packages()?;
+        let programs = components::ready()?;
         let hold = starting::start(&folder, lifetime).await?;
         let state = State::read(&folder)?.context("the cluster ended right after its start")?;
         Self::new(folder, programs, state, hold).context("the cluster is not ready")
@@ -156,6 +156,11 @@ impl Cluster {
     /// Whether the instance goes when whoever started it does.
     pub fn is_held(&self) -> bool {
         self.inner.state.held
+    }
+
+    /// Whether it was started through this handle to live while it is held.
+    pub fn is_ours(&self) -> bool {
+        self.inner.hold.is_some()
     }
 
     /// Stops the instance, whoever started it; returns when nothing of it is left.

@@ -1,6 +1,7 @@
 //! The process outside of a cluster that owns it: makes its namespaces, watches whoever holds
 //! it, and cleans up after it. It holds the lock of the instance for as long as it lives.
 
+use std::cell::Cell;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::fd::AsFd as _;
@@ -63,9 +64,10 @@ async fn keep(folder: &Folder, held: bool) -> anyhow::Result<()> {
         doors: None,
         held,
     };
+    let ready = Cell::new(false);
     let outcome = tokio::select! {
-        ended = relay(folder, &namespaces, output, &mut state) => ended,
-        let_go = holder_gone(), if held => let_go,
+        ended = relay(folder, &namespaces, output, &mut state, &ready) => ended,
+        let_go = holder_gone(held, &ready) => let_go,
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
     };
@@ -103,13 +105,17 @@ async fn relay(
     namespaces: &Child,
     output: ChildStdout,
     state: &mut State,
+    ready: &Cell<bool>,
 ) -> anyhow::Result<()> {
     let mut lines = BufReader::new(output).lines();
     while let Some(line) = lines.next_line().await? {
         let word = serde_json::from_str(&line).context("the cluster speaks gibberish")?;
         match &word {
             Word::Failed(why) => bail!("{why}"),
-            Word::Ready(doors) => state.doors = Some(*doors),
+            Word::Ready(doors) => {
+                state.doors = Some(*doors);
+                ready.set(true);
+            }
             Word::Progress(_) | Word::Busy => {}
         }
         state.first = first_process(namespaces);
@@ -127,12 +133,16 @@ fn first_process(namespaces: &Child) -> Option<ProcessId> {
 }
 
 /// Returns when the other end of standard input is closed, which the kernel does for a holder
-/// that dies, too.
-async fn holder_gone() -> anyhow::Result<()> {
-    let hold = std::io::stdin().as_fd().try_clone_to_owned()?;
-    let mut hold = pipe::Receiver::from_owned_fd(hold).context("standard input is no pipe")?;
+/// that dies, too. A cluster that is to be kept is held only until it is ready: somebody who
+/// gives up in between wants nothing left.
+async fn holder_gone(held: bool, ready: &Cell<bool>) -> anyhow::Result<()> {
+    let input = std::io::stdin().as_fd().try_clone_to_owned()?;
+    let mut input = pipe::Receiver::from_owned_fd(input).context("standard input is no pipe")?;
     // Nothing is ever written.
-    let _ = hold.read(&mut [0; 1]).await;
+    let _ = input.read(&mut [0; 1]).await;
+    if ready.get() && !held {
+        std::future::pending::<()>().await;
+    }
     Ok(())
 }
 

@@ -22,7 +22,8 @@ const STOP_LIMIT: Duration = Duration::from_mins(1);
 const START_LIMIT: Duration = Duration::from_mins(5);
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// What keeps a held cluster alive: the keeper stops when the pipe is closed.
+/// What keeps a held cluster alive: the keeper stops when the pipe is closed. During the start
+/// that goes for every cluster.
 #[derive(Debug)]
 pub(super) struct Hold {
     pipe: Mutex<Option<ChildStdin>>,
@@ -135,11 +136,10 @@ fn spawn_keeper(folder: &Folder, held: bool) -> anyhow::Result<Child> {
     let mut command = Command::new(testbed_program()?);
     command.args(["keep", "--instance", folder.instance()]);
     if held {
-        command.arg("--held").stdin(Stdio::piped());
-    } else {
-        command.stdin(Stdio::null());
+        command.arg("--held");
     }
     command
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         // Not ours: whoever waits for the end of our standard error would wait for it.
         .stderr(Stdio::null())

@@ -68,3 +68,89 @@ async fn expect(response: Response, wanted: StatusCode) -> anyhow::Result<Respon
         response.text().await.unwrap_or_default()
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use wiremock::matchers::{body_bytes, header, method, path, path_regex, query_param};
+    use wiremock::{Mock, MockServer, ResponseTemplate};
+
+    use super::super::{ImageSpec, manifest::Image, push as push_image};
+    use super::*;
+
+    fn spec() -> ImageSpec {
+        ImageSpec {
+            name: "some/image".to_owned(),
+            tag: "1".to_owned(),
+            entrypoint: vec!["/program".to_owned()],
+            ..ImageSpec::default()
+        }
+    }
+
+    fn image() -> Image {
+        Image::new(&spec(), super::super::layer::build(&spec()).unwrap()).unwrap()
+    }
+
+    fn answer(status: u16) -> ResponseTemplate {
+        ResponseTemplate::new(status)
+    }
+
+    #[tokio::test]
+    async fn unknown_blobs_are_uploaded_where_the_registry_says_and_the_manifest_follows() {
+        let server = MockServer::start().await;
+        let image = image();
+        Mock::given(method("HEAD"))
+            .respond_with(answer(404))
+            .mount(&server)
+            .await;
+        let location = "/v2/some/image/blobs/uploads/17?_state=kept";
+        Mock::given(method("POST"))
+            .and(path("/v2/some/image/blobs/uploads/"))
+            .respond_with(answer(202).insert_header("location", location))
+            .mount(&server)
+            .await;
+        for blob in &image.blobs {
+            Mock::given(method("PUT"))
+                .and(path("/v2/some/image/blobs/uploads/17"))
+                .and(query_param("_state", "kept"))
+                .and(query_param("digest", &blob.digest))
+                .and(body_bytes(blob.content.clone()))
+                .respond_with(answer(201))
+                .expect(1)
+                .mount(&server)
+                .await;
+        }
+        Mock::given(method("PUT"))
+            .and(path("/v2/some/image/manifests/1"))
+            .and(header("content-type", MANIFEST_TYPE))
+            .and(body_bytes(image.manifest.content.clone()))
+            .respond_with(answer(201))
+            .expect(1)
+            .mount(&server)
+            .await;
+        let registry = server.address().to_string();
+        let digest = push_image(&spec(), &registry).await.unwrap();
+        assert_eq!(digest, image.manifest.digest);
+    }
+
+    #[tokio::test]
+    async fn known_blobs_are_not_sent_and_a_refusal_is_shown() {
+        let server = MockServer::start().await;
+        Mock::given(method("HEAD"))
+            .and(path_regex("^/v2/some/image/blobs/sha256:"))
+            .respond_with(answer(200))
+            .expect(2)
+            .mount(&server)
+            .await;
+        Mock::given(method("PUT"))
+            .respond_with(answer(400).set_body_string("MANIFEST_INVALID"))
+            .mount(&server)
+            .await;
+        let registry = server.address().to_string();
+        let error = push(&registry, &spec(), image()).await.unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.contains("400") && text.contains("MANIFEST_INVALID"),
+            "{text}"
+        );
+    }
+}
