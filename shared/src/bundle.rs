@@ -3,6 +3,11 @@
 //! `kubectl explain` shows. What the schema refuses is parsed again where it is used, because an
 //! object may have been stored before a rule existed.
 
+#![expect(
+    unreachable_pub,
+    reason = "KubeSchema repeats each struct, as public, inside a function"
+)]
+
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
@@ -100,7 +105,7 @@ pub struct Registry {
     /// The repository that bundles are published to: `host[:port]/path`, for example
     /// `ghcr.io/org/my-app-bundle`. No scheme, no user, no tag, no digest.
     #[schemars(length(min = 3, max = 255))]
-    #[x_kube(validation = Rule::new(format!("self.matches('{}')", crate::repository::PATTERN))
+    #[x_kube(validation = Rule::new(format!("self.matches(r'{}')", crate::repository::PATTERN))
         .message(crate::repository::RULE))]
     pub url: String,
 

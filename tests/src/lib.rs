@@ -5,3 +5,4 @@ pub mod bundle;
 pub mod cluster;
 pub mod components;
 pub mod image;
+pub mod operator;

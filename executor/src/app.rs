@@ -1,0 +1,103 @@
+//! Puts the executor together: clients, metrics, tasks. No logic.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use kube::Client;
+use kube::runtime::events::{Recorder, Reporter};
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tonic::service::Routes;
+use werf_proto::FILE_DESCRIPTOR_SET;
+use werf_proto::v1alpha1::executor_service_server::ExecutorServiceServer;
+use werf_shared::grpc::{self, MAX_MESSAGE_BYTES};
+use werf_shared::readiness::Readiness;
+use werf_shared::supervise::Supervisor;
+use werf_shared::{admin, names};
+
+use crate::args::Config;
+use crate::converge::{self, Context};
+use crate::io::inputs_key;
+use crate::io::watch::BundleWatch;
+use crate::metrics::ConvergeMetrics;
+use crate::receive::Receiver;
+
+/// How long a stop may take; Kubernetes kills after 30 s.
+const GRACE: Duration = Duration::from_secs(25);
+
+/// Runs until a signal or until a part fails.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    let Config {
+        grpc_listen,
+        admin_listen,
+        namespace,
+        job_image,
+        telemetry: _,
+    } = config;
+    let grpc_listener = TcpListener::bind(grpc_listen)
+        .await
+        .with_context(|| format!("cannot listen for gRPC on {grpc_listen}"))?;
+    let admin_listener = TcpListener::bind(admin_listen)
+        .await
+        .with_context(|| format!("cannot listen for probes on {admin_listen}"))?;
+    let client = Client::try_default()
+        .await
+        .context("cannot find the cluster: neither in-cluster nor KUBECONFIG")?;
+
+    let mut registry = Registry::default();
+    let metrics = ConvergeMetrics::register(&mut registry);
+    let readiness = Readiness::new();
+    let watches = readiness.expect("watches");
+    let mut supervisor = Supervisor::new(GRACE);
+    let shutdown = supervisor.shutdown_token();
+
+    supervisor.spawn("admin", {
+        let (readiness, shutdown) = (readiness.clone(), shutdown.clone());
+        async move {
+            admin::serve(admin_listener, readiness, Arc::new(registry), shutdown).await?;
+            Ok(())
+        }
+    });
+    supervisor.spawn("executor", {
+        let shutdown = shutdown.clone();
+        async move {
+            let reporter = Reporter {
+                controller: names::OPERATOR.to_owned(),
+                instance: None,
+            };
+            let inputs_key = inputs_key::load(&client, &namespace)
+                .await
+                .context("cannot prepare the key for hashing inputs")?;
+            let context = Arc::new(Context {
+                client: client.clone(),
+                recorder: Recorder::new(client.clone(), reporter),
+                inputs_key,
+                job_image,
+                metrics,
+            });
+            let watch = BundleWatch::new(&client);
+            let receiver = Receiver::new(client, watch.store(), shutdown.clone());
+            let service = ExecutorServiceServer::new(receiver)
+                .max_decoding_message_size(MAX_MESSAGE_BYTES);
+            let serving = grpc::serve(
+                grpc_listener,
+                Routes::new(service),
+                FILE_DESCRIPTOR_SET,
+                &["werf.operator.v1alpha1.ExecutorService"],
+                shutdown.clone(),
+            );
+            let passes = watch.run(
+                move |key| {
+                    let context = Arc::clone(&context);
+                    async move { converge::pass(&context, &key).await }
+                },
+                watches,
+                shutdown,
+            );
+            tokio::try_join!(async { serving.await.map_err(Into::into) }, passes)?;
+            Ok(())
+        }
+    });
+    supervisor.run().await
+}

@@ -1,0 +1,104 @@
+//! Flags and environment of the executor: valid, or refused with every problem listed.
+
+use std::net::SocketAddr;
+
+use clap::Parser;
+use werf_shared::arguments::{Arguments, Problems};
+use werf_shared::telemetry::TelemetryArgs;
+
+/// Deploys bundles: turns the tags that pollers announce into Jobs and records how they end
+#[derive(Debug, Parser)]
+#[command(name = "executor", version)]
+pub struct Args {
+    /// Where gRPC is served
+    #[arg(long, env = "EXECUTOR_GRPC_LISTEN", default_value = "0.0.0.0:9090", value_name = "ADDRESS")]
+    grpc_listen: String,
+
+    /// Where probes and metrics are served
+    #[arg(long, env = "EXECUTOR_ADMIN_LISTEN", default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
+    admin_listen: String,
+
+    /// The namespace the operator itself is in
+    #[arg(long, env = "EXECUTOR_NAMESPACE", value_name = "NAMESPACE")]
+    namespace: Option<String>,
+
+    /// The image with werf that Jobs run
+    #[arg(long, env = "EXECUTOR_JOB_IMAGE", default_value = DEFAULT_JOB_IMAGE, value_name = "IMAGE")]
+    job_image: String,
+
+    #[command(flatten)]
+    telemetry: TelemetryArgs,
+}
+
+/// The official werf, by version: an image that changes under its name would change deployments.
+const DEFAULT_JOB_IMAGE: &str = "registry.werf.io/werf/werf:2.75.3-alpine";
+
+/// How the executor runs.
+#[derive(Debug)]
+pub struct Config {
+    /// Where gRPC is served.
+    pub grpc_listen: SocketAddr,
+    /// Where probes and metrics are served.
+    pub admin_listen: SocketAddr,
+    /// The namespace the operator itself is in.
+    pub namespace: String,
+    /// The image with werf that Jobs run.
+    pub job_image: String,
+    /// Logs and traces.
+    pub telemetry: TelemetryArgs,
+}
+
+impl Arguments for Args {
+    type Config = Config;
+
+    fn check(self, problems: &mut Problems) -> Option<Config> {
+        let Self {
+            grpc_listen,
+            admin_listen,
+            namespace,
+            job_image,
+            telemetry,
+        } = self;
+        telemetry.check(problems);
+        let grpc_listen = problems.take("--grpc-listen", grpc_listen.parse());
+        let admin_listen = problems.take("--admin-listen", admin_listen.parse());
+        let namespace = problems.require("--namespace", namespace.filter(|n| !n.is_empty()));
+        if job_image.is_empty() || job_image.contains(char::is_whitespace) {
+            problems.report("--job-image", "is not an image reference");
+        }
+        Some(Config {
+            grpc_listen: grpc_listen?,
+            admin_listen: admin_listen?,
+            namespace: namespace?,
+            job_image,
+            telemetry,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+    use werf_shared::arguments::parse_from;
+
+    #[test]
+    fn flags_are_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn every_problem_is_told_at_once() {
+        let refused = parse_from::<Args, _>([
+            "executor",
+            "--grpc-listen=nowhere",
+            "--admin-listen=0.0.0.0:99999",
+            "--job-image=",
+        ])
+        .unwrap_err()
+        .to_string();
+        for flag in ["--grpc-listen", "--admin-listen", "--namespace", "--job-image"] {
+            assert!(refused.contains(flag), "{flag} in {refused}");
+        }
+    }
+}

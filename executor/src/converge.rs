@@ -1,0 +1,141 @@
+//! One bundle, one pass: observe, decide, act, store, and again until nothing is left to do now.
+//! Every step may be the last one before a crash; the next pass finds out where things stand from
+//! the bundle and its Job alone.
+
+use std::time::Duration;
+
+use kube::runtime::events::Recorder;
+use kube::{Client, ResourceExt};
+use tracing::{debug, info};
+use werf_shared::bundle::{BundleKey, WerfBundle};
+use werf_shared::error::Class;
+use werf_shared::names;
+
+use crate::decide::inputs::InputsKey;
+use crate::decide::plan::{self, Situation};
+use crate::io::api::ApiError;
+use crate::io::sources::FetchError;
+use crate::io::{bundles, jobs};
+use crate::metrics::ConvergeMetrics;
+
+mod begin;
+mod follow;
+mod record;
+mod settle;
+pub mod trace;
+
+/// How soon something that keeps a Job from being made is looked at again.
+const PREPARE_AGAIN: Duration = Duration::from_secs(30);
+
+/// A Job's end is told by a watch; this is for watches that miss it.
+const LOOK_AGAIN: Duration = Duration::from_secs(120);
+
+/// Steps of one pass. A first deployment takes four; more than this is a loop.
+const STEPS: usize = 12;
+
+/// What passes need.
+pub struct Context {
+    /// The apiserver.
+    pub client: Client,
+    /// Tells people.
+    pub recorder: Recorder,
+    /// The key that inputs are hashed with.
+    pub inputs_key: InputsKey,
+    /// The image with werf in it.
+    pub job_image: String,
+    /// What is counted.
+    pub metrics: ConvergeMetrics,
+}
+
+/// When to look at a bundle again without being told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// Only when something changes.
+    OnChange,
+    /// After this long at the latest.
+    After(Duration),
+}
+
+/// Why a pass ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum ConvergeError {
+    /// The apiserver did not do what was asked.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    /// A source of values could not be read for now.
+    #[error(transparent)]
+    Sources(#[from] FetchError),
+    /// The pass made no headway.
+    #[error("no headway after {STEPS} steps")]
+    NoHeadway,
+}
+
+impl ConvergeError {
+    /// What it means for trying again.
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Api(error) => error.class(),
+            Self::Sources(error) => error.class(),
+            Self::NoHeadway => Class::Broken,
+        }
+    }
+}
+
+enum Next {
+    /// Look again at once: something changed.
+    Continue,
+    /// Nothing to do now.
+    Rest(Again),
+}
+
+/// Takes a bundle as far as it goes now.
+pub async fn pass(context: &Context, key: &BundleKey) -> Result<Again, ConvergeError> {
+    for _ in 0..STEPS {
+        let Some(bundle) = bundles::get(&context.client, key).await? else {
+            return Ok(Again::OnChange);
+        };
+        let next = match step(context, &bundle).await {
+            // Someone else was faster; what they did is the new state of things.
+            Err(ConvergeError::Api(ApiError::Conflict { operation })) => {
+                debug!(operation, "Overtaken, looking again");
+                Next::Continue
+            }
+            next => next?,
+        };
+        if let Next::Rest(again) = next {
+            return Ok(again);
+        }
+    }
+    Err(ConvergeError::NoHeadway)
+}
+
+async fn step(context: &Context, bundle: &WerfBundle) -> Result<Next, ConvergeError> {
+    match plan::situation(bundle) {
+        Situation::Left => Ok(Next::Rest(Again::OnChange)),
+        Situation::Leaving => leave(context, bundle).await,
+        Situation::Arriving => {
+            let mut finalizers = bundle.finalizers().to_vec();
+            finalizers.push(names::FINALIZER.to_owned());
+            bundles::set_finalizers(&context.client, bundle, finalizers).await?;
+            Ok(Next::Continue)
+        }
+        Situation::Deploying(claimed) => follow::follow(context, bundle, &claimed).await,
+        Situation::Idle => begin::begin(context, bundle).await,
+    }
+}
+
+/// Removes the Jobs of a bundle that is going, then lets go of it.
+async fn leave(context: &Context, bundle: &WerfBundle) -> Result<Next, ConvergeError> {
+    let uid = bundle.uid().unwrap_or_default();
+    for job in jobs::of_bundle(&context.client, &uid).await? {
+        jobs::delete(&context.client, &job).await?;
+        info!(job.name = %job.name_any(), "Job removed with its bundle");
+    }
+    let mut finalizers = bundle.finalizers().to_vec();
+    finalizers.retain(|finalizer| finalizer != names::FINALIZER);
+    match bundles::set_finalizers(&context.client, bundle, finalizers).await {
+        Ok(_) | Err(ApiError::NotFound { .. }) => Ok(Next::Rest(Again::OnChange)),
+        Err(error) => Err(error.into()),
+    }
+}
+

@@ -1,0 +1,107 @@
+//! A bundle that is in the middle of nothing: is there anything to deploy, and can it be deployed
+//! now?
+
+use kube::ResourceExt;
+use tracing::Instrument;
+use werf_shared::bundle::WerfBundle;
+use werf_shared::error::Class;
+use werf_shared::{clock, names};
+
+use super::settle::{cannot_prepare, cannot_prepare_saying, patch_status, rest, rest_until_refresh};
+use super::trace::span_within;
+use super::{Context, ConvergeError, Next};
+use crate::decide::inputs;
+use crate::decide::plan::{self, Step, Wanted};
+use crate::decide::settings::Settings;
+use crate::decide::status::{self, NewRun, Standing};
+use crate::decide::values::{self, Values};
+use crate::io::accounts::{self, Missing};
+use crate::io::sources;
+
+/// Starts what has to be started for a bundle that is in the middle of nothing.
+pub(super) async fn begin(context: &Context, bundle: &WerfBundle) -> Result<Next, ConvergeError> {
+    let settings = match Settings::of(bundle) {
+        Ok(settings) => settings,
+        Err(invalid) => return cannot_prepare(context, bundle, "InvalidSpec", &invalid).await,
+    };
+    let (tag, digest, requested, force, traceparent) = match plan::wanted(bundle) {
+        Wanted::Nothing(why) => return rest(context, bundle, &Standing::Nothing(why)).await,
+        Wanted::Tag {
+            tag,
+            digest,
+            requested,
+            force,
+            traceparent,
+        } => (tag, digest, requested, force, traceparent),
+    };
+    let values = match resolve_values(context, bundle, &settings, traceparent.as_deref()).await? {
+        Ok(values) => values,
+        Err((reason, message)) => {
+            return cannot_prepare_saying(context, bundle, reason, message).await;
+        }
+    };
+    let uid = bundle.uid().unwrap_or_default();
+    let key = &context.inputs_key;
+    let inputs_hash = inputs::hash(key, &uid, &tag, digest.as_deref(), &settings, &values);
+    let stored = bundle.status.clone().unwrap_or_default();
+    let now = clock::now();
+    let retries = settings.retry_limit;
+    let step = plan::step(&stored, requested, force, &inputs_hash, retries, now);
+    match step {
+        Step::UpToDate => return rest_until_refresh(context, bundle, &settings).await,
+        Step::GiveUp => return rest(context, bundle, &Standing::GivenUp).await,
+        Step::RetryAt(at) => return rest(context, bundle, &Standing::Retrying(at)).await,
+        Step::Start { .. } | Step::Retry => {}
+    }
+    let target = &settings.target_namespace;
+    if let Err(missing) = accounts::check(&context.client, target, &settings.service_account).await {
+        return match missing {
+            Missing::Unknown(error) => Err(error.into()),
+            Missing::ServiceAccount { .. } => {
+                cannot_prepare(context, bundle, "ServiceAccountNotFound", &missing).await
+            }
+            Missing::Namespace(_) | Missing::NamespaceLeaving(_) => {
+                cannot_prepare(context, bundle, "TargetNamespaceNotFound", &missing).await
+            }
+        };
+    }
+    let name = bundle.name_any();
+    let job_name = |run, attempt| names::job(&name, &tag, &uid, run, attempt);
+    let claimed = match step {
+        Step::Start { cause } => {
+            let run = NewRun {
+                tag: tag.clone(),
+                digest,
+                inputs_hash,
+                cause,
+                traceparent,
+                target_namespace: target.clone(),
+            };
+            status::claim(bundle, run, job_name, now)
+        }
+        _ => status::claim_retry(bundle, job_name, now),
+    };
+    patch_status(context, bundle, claimed).await?;
+    Ok(Next::Continue)
+}
+
+pub(super) async fn resolve_values(
+    context: &Context,
+    bundle: &WerfBundle,
+    settings: &Settings,
+    traceparent: Option<&str>,
+) -> Result<Result<Values, (&'static str, String)>, ConvergeError> {
+    let own = bundle.namespace().unwrap_or_default();
+    let target = &settings.target_namespace;
+    let span = span_within("resolve_values", bundle, traceparent);
+    async {
+        let fetched = match sources::fetch(&context.client, &settings.sources, &own, target).await {
+            Ok(fetched) => fetched,
+            Err(error) if error.class() == Class::Transient => return Err(error.into()),
+            Err(error) => return Ok(Err(("ValuesNotFound", error.to_string()))),
+        };
+        Ok(values::resolve(&fetched).map_err(|error| ("ValuesInvalid", error.to_string())))
+    }
+    .instrument(span)
+    .await
+}

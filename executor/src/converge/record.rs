@@ -1,0 +1,98 @@
+//! The end of a Job: collect its log, record the outcome, tell people.
+
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
+use tracing::{Instrument, info, warn};
+use werf_shared::bundle::WerfBundle;
+use werf_shared::clock;
+use werf_shared::error::chain;
+
+use super::settle::patch_status;
+use super::trace::{span_of_run, trace_id};
+use super::{Context, ConvergeError, Next};
+use crate::decide::log_tail;
+use crate::decide::outcome::Outcome;
+use crate::decide::status;
+use crate::decide::values::{self, Source, SourceKind};
+use crate::io::events::{self, Reason};
+use crate::io::{jobs, logs};
+
+/// Records how a Job ended.
+pub(super) async fn record(
+    context: &Context,
+    bundle: &WerfBundle,
+    job: Option<(&Job, Vec<Pod>)>,
+    outcome: Outcome,
+) -> Result<Next, ConvergeError> {
+    let log_tail = match &job {
+        Some((job, pods)) => collect_logs(context, bundle, job, pods).await,
+        None => None,
+    };
+    let run = bundle.status.as_ref().and_then(|s| s.current_run.as_ref());
+    let trace_id = run
+        .and_then(|run| run.traceparent.as_deref())
+        .and_then(trace_id)
+        .map(ToOwned::to_owned);
+    let now = clock::now();
+    let recorded = status::record(bundle, &outcome, log_tail, trace_id, now);
+    patch_status(context, bundle, recorded).await?;
+    let tag = run.map_or("", |run| run.tag.as_str());
+    let started = run.map_or(now, |run| run.started_at.0);
+    context.metrics.ended(&outcome, now.duration_since(started));
+    match &outcome {
+        Outcome::Succeeded => {
+            info!(tag, "Synced");
+            let note = format!("Deployed {tag}");
+            events::tell(&context.recorder, bundle, Reason::Synced, &note).await;
+        }
+        Outcome::Failed(cause) => {
+            let message = cause.message();
+            warn!(tag, reason = %message, "Deployment failed");
+            let note = format!("Deploying {tag}: {message}");
+            events::tell(&context.recorder, bundle, Reason::JobFailed, &note).await;
+        }
+    }
+    Ok(Next::Continue)
+}
+
+/// The end of the Job's log, masked. A log that cannot be had does not hold up the result.
+async fn collect_logs(
+    context: &Context,
+    bundle: &WerfBundle,
+    job: &Job,
+    pods: &[Pod],
+) -> Option<String> {
+    let span = span_of_run("collect_logs", bundle);
+    async {
+        let pod = pods.last()?;
+        // Without knowing what to mask nothing is shown.
+        let secrets = match jobs::values(&context.client, job).await {
+            Ok(Some(file)) => secret_texts(file),
+            Ok(None) => Vec::new(),
+            Err(error) => {
+                warn!(error = %chain(&error), "Log not collected: values unknown");
+                return None;
+            }
+        };
+        match logs::end_of_log(&context.client, pod).await {
+            Ok(log) => Some(log_tail::tail(&log, &secrets, log_tail::STATUS_LIMIT)),
+            Err(error) => {
+                warn!(error = %chain(&error), "Log not collected");
+                None
+            }
+        }
+    }
+    .instrument(span)
+    .await
+}
+
+/// Everything in a mounted values file that must not be shown.
+fn secret_texts(file: Vec<u8>) -> Vec<String> {
+    let source = Source {
+        index: 0,
+        kind: SourceKind::Secret,
+        name: "values".to_owned(),
+        documents: [("values.yaml".to_owned(), file)].into(),
+    };
+    values::resolve(&[source]).map_or_else(|_| Vec::new(), |values| values.secret_texts)
+}

@@ -1,0 +1,89 @@
+//! The end of a pass: say in the status where the bundle stands, and when to look again.
+
+use std::time::Duration;
+
+use tracing::{Instrument, warn};
+use werf_shared::bundle::{WerfBundle, WerfBundleStatus};
+use werf_shared::clock;
+use werf_shared::error::chain;
+
+use super::trace::span_of_run;
+use super::{Again, Context, ConvergeError, Next, PREPARE_AGAIN};
+use crate::decide::settings::Settings;
+use crate::decide::status::{self, Standing};
+use crate::io::api::ApiError;
+use crate::io::bundles;
+use crate::io::events::{self, Reason};
+
+pub(super) async fn cannot_prepare(
+    context: &Context,
+    bundle: &WerfBundle,
+    reason: &'static str,
+    why: &(impl std::error::Error + 'static),
+) -> Result<Next, ConvergeError> {
+    cannot_prepare_saying(context, bundle, reason, chain(why)).await
+}
+
+pub(super) async fn cannot_prepare_saying(
+    context: &Context,
+    bundle: &WerfBundle,
+    reason: &'static str,
+    message: String,
+) -> Result<Next, ConvergeError> {
+    let known = bundle.status.as_ref().and_then(|s| s.last_error_message.as_ref());
+    if known != Some(&message) {
+        warn!(reason, "Cannot prepare a Job: {message}");
+        events::tell(&context.recorder, bundle, Reason::CannotPrepare, &message).await;
+    }
+    rest(context, bundle, &Standing::CannotPrepare { reason, message }).await
+}
+
+/// Says where the bundle stands and when to look again.
+pub(super) async fn rest(
+    context: &Context,
+    bundle: &WerfBundle,
+    standing: &Standing,
+) -> Result<Next, ConvergeError> {
+    let now = clock::now();
+    patch_status(context, bundle, status::settle(bundle, standing, now)).await?;
+    Ok(Next::Rest(match standing {
+        Standing::CannotPrepare { .. } => Again::After(PREPARE_AGAIN),
+        Standing::Retrying(at) => {
+            Again::After(at.duration_since(now).try_into().unwrap_or(Duration::ZERO))
+        }
+        Standing::Nothing(_)
+        | Standing::Deploying
+        | Standing::UpToDate
+        | Standing::GivenUp => Again::OnChange,
+    }))
+}
+
+/// Values are read again every poll interval; a bundle without any has nothing to look for.
+pub(super) async fn rest_until_refresh(
+    context: &Context,
+    bundle: &WerfBundle,
+    settings: &Settings,
+) -> Result<Next, ConvergeError> {
+    rest(context, bundle, &Standing::UpToDate).await?;
+    Ok(Next::Rest(if settings.sources.is_empty() {
+        Again::OnChange
+    } else {
+        Again::After(settings.refresh)
+    }))
+}
+
+/// Stores a status if it differs from what is stored.
+pub(super) async fn patch_status(
+    context: &Context,
+    bundle: &WerfBundle,
+    status: WerfBundleStatus,
+) -> Result<(), ApiError> {
+    if bundle.status.as_ref() == Some(&status) {
+        return Ok(());
+    }
+    let span = span_of_run("patch_status", bundle);
+    bundles::store_status(&context.client, bundle, status)
+        .instrument(span)
+        .await?;
+    Ok(())
+}

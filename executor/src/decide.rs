@@ -1,0 +1,14 @@
+//! What follows from what was seen. Pure: no clock, no client, no log; every answer is a closed
+//! enum or a finished object.
+
+pub mod admit;
+pub mod inputs;
+pub mod job;
+pub mod log_tail;
+pub mod outcome;
+pub mod plan;
+pub mod poll_report;
+pub mod request;
+pub mod settings;
+pub mod status;
+pub mod values;

@@ -1,0 +1,144 @@
+//! What becomes of an announced tag. Announcements are repeated, overtake each other and come from
+//! several pollers, so the answer depends only on what is stored and what is announced.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
+use werf_shared::bundle::condition::{self, ConditionType, Holds, Statement};
+use werf_shared::bundle::status::{Announced, Stage};
+use werf_shared::bundle::{WerfBundle, WerfBundleStatus};
+use werf_shared::tag::{Digest, Tag};
+
+/// A tag that a poller chose for a bundle.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Announcement {
+    /// uid of the bundle it was chosen for.
+    pub uid: String,
+    /// Generation of the bundle it was chosen under.
+    pub generation: i64,
+    /// The tag.
+    pub tag: Tag,
+    /// Its digest.
+    pub digest: Digest,
+    /// ETag of the list, where the registry sends one.
+    pub etag: Option<String>,
+    /// W3C trace context of the announcement.
+    pub traceparent: Option<String>,
+}
+
+/// What becomes of it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Admission {
+    /// Store this status, then acknowledge: the tag is wanted now.
+    Accept(Box<WerfBundleStatus>),
+    /// Store this status: the tag was known, but it was chosen under a newer spec.
+    Refresh(Box<WerfBundleStatus>),
+    /// Nothing to store, it was announced before.
+    AlreadyKnown,
+    /// A higher tag, or one chosen under a newer spec, was announced before.
+    NotNewer,
+    /// The bundle is gone, going, or another one of the same name.
+    UnknownBundle,
+    /// The bundle takes no wishes now.
+    Suspended,
+}
+
+/// Decides about an announcement for the bundle as it is stored now.
+pub fn admit(
+    bundle: Option<&WerfBundle>,
+    announcement: &Announcement,
+    now: Timestamp,
+) -> Admission {
+    let Some(bundle) = bundle.filter(|bundle| {
+        bundle.uid().as_deref() == Some(announcement.uid.as_str())
+            && bundle.metadata.deletion_timestamp.is_none()
+    }) else {
+        return Admission::UnknownBundle;
+    };
+    if bundle.spec.suspend {
+        return Admission::Suspended;
+    }
+    let status = bundle.status.clone().unwrap_or_default();
+    let Some(known) = status.announced.clone() else {
+        return Admission::Accept(Box::new(wanted(status, announcement, now)));
+    };
+    if announcement.generation < known.generation {
+        return Admission::NotNewer;
+    }
+    let rules_changed = announcement.generation > known.generation;
+    let same = known.tag == announcement.tag.as_str() && known.digest == announcement.digest.as_str();
+    let lower = known
+        .tag
+        .parse::<Tag>()
+        .is_ok_and(|known| announcement.tag < known);
+    match (same, rules_changed, lower) {
+        (true, false, _) => Admission::AlreadyKnown,
+        (true, true, _) => Admission::Refresh(Box::new(listed(status, announcement, now))),
+        (false, false, true) => Admission::NotNewer,
+        (false, _, _) => Admission::Accept(Box::new(wanted(status, announcement, now))),
+    }
+}
+
+fn wanted(
+    mut status: WerfBundleStatus,
+    announcement: &Announcement,
+    now: Timestamp,
+) -> WerfBundleStatus {
+    status.desired_tag = Some(announcement.tag.to_string());
+    status.desired_digest = Some(announcement.digest.to_string());
+    status.desired_since = Some(Time(now));
+    status.desired_traceparent.clone_from(&announcement.traceparent);
+    listed(status, announcement, now)
+}
+
+/// What every announcement says besides its tag: the list was read.
+fn listed(
+    mut status: WerfBundleStatus,
+    announcement: &Announcement,
+    now: Timestamp,
+) -> WerfBundleStatus {
+    status.announced = Some(Announced {
+        tag: announcement.tag.to_string(),
+        digest: announcement.digest.to_string(),
+        generation: announcement.generation,
+    });
+    poll_succeeded(
+        &mut status,
+        announcement.etag.as_deref(),
+        Statement {
+            kind: ConditionType::RegistryAvailable,
+            holds: Holds::True,
+            reason: "Polled",
+            message: polled_message(announcement.etag.as_deref()),
+        },
+        announcement.generation,
+        now,
+    );
+    status
+}
+
+/// What the condition says after a poll; registries without ETags are named once, here.
+pub fn polled_message(etag: Option<&str>) -> String {
+    match etag {
+        Some(_) => "The tag list was read".to_owned(),
+        None => "The tag list was read; ETag support not detected".to_owned(),
+    }
+}
+
+/// What a poll that read the whole list leaves in the status.
+pub fn poll_succeeded(
+    status: &mut WerfBundleStatus,
+    etag: Option<&str>,
+    statement: Statement,
+    generation: i64,
+    now: Timestamp,
+) {
+    status.last_etag = etag.map(ToOwned::to_owned);
+    status.consecutive_failures = 0;
+    if status.last_error_stage == Some(Stage::Polling) {
+        status.last_error_message = None;
+        status.last_error_time = None;
+        status.last_error_stage = None;
+    }
+    condition::set(&mut status.conditions, statement, Some(generation), now);
+}

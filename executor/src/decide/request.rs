@@ -1,0 +1,67 @@
+//! What becomes of a person's request to deploy now.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use werf_shared::bundle::status::Requested;
+use werf_shared::bundle::{WerfBundle, WerfBundleStatus};
+use werf_shared::tag::Tag;
+
+/// A person's request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    /// The tag to deploy; the one that is wanted anyway when `None`.
+    pub tag: Option<Tag>,
+    /// Deploy even if nothing changed or the bundle is suspended.
+    pub force: bool,
+    /// W3C trace context of the request.
+    pub traceparent: Option<String>,
+}
+
+/// What becomes of it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Decision {
+    /// Store this status; a pass makes a run of it.
+    Store(Box<WerfBundleStatus>),
+    /// This very tag is being deployed.
+    AlreadyRunning,
+    /// It cannot be done; why, in words.
+    Refused(&'static str),
+}
+
+/// Decides about a request for the bundle as it is stored now.
+pub fn decide(bundle: &WerfBundle, request: &Request, now: Timestamp) -> Decision {
+    if bundle.metadata.deletion_timestamp.is_some() {
+        return Decision::Refused("the bundle is being deleted");
+    }
+    if bundle.spec.suspend && !request.force {
+        return Decision::Refused("the bundle is suspended; ask with force to deploy all the same");
+    }
+    let mut status = bundle.status.clone().unwrap_or_default();
+    let tag = match (&request.tag, &status.desired_tag) {
+        (Some(tag), _) => tag.to_string(),
+        (None, Some(tag)) => tag.clone(),
+        (None, None) => {
+            return Decision::Refused("no tag is known yet; name one or wait for the first poll");
+        }
+    };
+    let running = status.active_job_name.is_some()
+        && status.current_run.as_ref().is_some_and(|run| run.tag == tag);
+    if running && !request.force {
+        return Decision::AlreadyRunning;
+    }
+    if status.desired_tag.as_ref() != Some(&tag) {
+        status.desired_digest = status
+            .announced
+            .as_ref()
+            .filter(|announced| announced.tag == tag)
+            .map(|announced| announced.digest.clone());
+        status.desired_tag = Some(tag);
+        status.desired_since = Some(Time(now));
+        status.desired_traceparent.clone_from(&request.traceparent);
+    }
+    status.requested = Some(Requested {
+        force: request.force,
+        traceparent: request.traceparent.clone(),
+    });
+    Decision::Store(Box::new(status))
+}

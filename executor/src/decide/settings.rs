@@ -1,0 +1,98 @@
+//! What a bundle asks for, parsed: past this point there are no raw texts and no missing defaults.
+//! The schema refuses most of what is refused here; an object may be older than the schema.
+
+use std::time::Duration;
+
+use kube::ResourceExt;
+use werf_shared::bundle::{WerfBundle, duration};
+use werf_shared::repository::Repository;
+
+use super::values::{InvalidSource, SourceRef, check};
+
+/// How a bundle is deployed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Where the bundle is pulled from.
+    pub repository: Repository,
+    /// By plain HTTP.
+    pub insecure: bool,
+    /// The namespace that is deployed into, where the Job is.
+    pub target_namespace: String,
+    /// The ServiceAccount there that the Job runs as.
+    pub service_account: String,
+    /// The Helm release.
+    pub release: String,
+    /// Processor time of the Job, as a quantity.
+    pub cpu: String,
+    /// Memory of the Job, as a quantity.
+    pub memory: String,
+    /// How long a finished Job is kept.
+    pub log_retention: Duration,
+    /// How long werf may wait for the application.
+    pub timeout: Duration,
+    /// How often a failed Job is tried again.
+    pub retry_limit: u32,
+    /// How often values are read again.
+    pub refresh: Duration,
+    /// Where values come from, in order.
+    pub sources: Vec<SourceRef>,
+}
+
+/// A spec that cannot be deployed; each variant names the field.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidSettings {
+    /// `spec.registry.url` is not a repository.
+    #[error("spec.registry.{0}")]
+    Repository(werf_shared::repository::InvalidRepository),
+    /// A duration is not one.
+    #[error("spec.{field}: {source}")]
+    Duration {
+        /// The field under `spec`.
+        field: &'static str,
+        /// What is wrong with it.
+        source: duration::InvalidDuration,
+    },
+    /// Deploying elsewhere needs a ServiceAccount by name.
+    #[error("spec.converge.serviceAccountName is required when targetNamespace is set")]
+    ServiceAccountMissing,
+    /// A source of values is incomplete.
+    #[error("{0}")]
+    Source(#[from] InvalidSource),
+}
+
+impl Settings {
+    /// Reads the spec of a bundle.
+    pub fn of(bundle: &WerfBundle) -> Result<Self, InvalidSettings> {
+        let own_namespace = bundle.namespace().unwrap_or_default();
+        let registry = &bundle.spec.registry;
+        let converge = &bundle.spec.converge;
+        let target = converge.target_namespace.clone().unwrap_or_default();
+        let elsewhere = !target.is_empty() && target != own_namespace;
+        let service_account = match &converge.service_account_name {
+            Some(name) if !name.is_empty() => name.clone(),
+            _ if elsewhere => return Err(InvalidSettings::ServiceAccountMissing),
+            _ => "default".to_owned(),
+        };
+        Ok(Self {
+            repository: registry.url.parse().map_err(InvalidSettings::Repository)?,
+            insecure: registry.insecure,
+            target_namespace: if elsewhere { target } else { own_namespace },
+            service_account,
+            release: converge
+                .release_name
+                .clone()
+                .unwrap_or_else(|| bundle.name_any()),
+            cpu: converge.resource_limits.cpu.0.clone(),
+            memory: converge.resource_limits.memory.0.clone(),
+            log_retention: Duration::from_secs(u64::from(converge.log_retention_days) * 86_400),
+            timeout: parse("converge.timeout", &converge.timeout)?,
+            retry_limit: converge.retry.limit,
+            refresh: parse("registry.pollInterval", &registry.poll_interval)?,
+            sources: check(&converge.values_from)?,
+        })
+    }
+}
+
+fn parse(field: &'static str, text: &str) -> Result<Duration, InvalidSettings> {
+    duration::parse(text).map_err(|source| InvalidSettings::Duration { field, source })
+}

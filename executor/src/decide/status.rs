@@ -1,0 +1,341 @@
+//! What the status says after each thing that can happen, and its summary: phase and conditions.
+//! The summary is always computed anew from the rest, so that it cannot drift from it.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use werf_shared::bundle::condition::{self, ConditionType, Holds, Statement};
+use werf_shared::bundle::status::{
+    CurrentRun, FAILURE_LIMIT, HISTORY_LIMIT, HistoryEntry, JobStatus, Phase, Stage,
+};
+use werf_shared::bundle::{WerfBundle, WerfBundleStatus};
+
+use super::outcome::Outcome;
+use super::plan::{self, Step, WhyNothing};
+
+/// Where a bundle stands.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Standing {
+    /// The wanted inputs are deployed.
+    UpToDate,
+    /// A Job is being made or runs.
+    Deploying,
+    /// Nothing is wanted.
+    Nothing(WhyNothing),
+    /// Something keeps a Job from being made; looked at again by itself.
+    CannotPrepare {
+        /// The reason of the condition.
+        reason: &'static str,
+        /// What and where.
+        message: String,
+    },
+    /// The last attempt failed; the next one comes at that time.
+    Retrying(Timestamp),
+    /// The last attempt failed and was the last one allowed.
+    GivenUp,
+}
+
+/// What a new run is made of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewRun {
+    /// The tag.
+    pub tag: String,
+    /// Its digest, where it is known.
+    pub digest: Option<String>,
+    /// The hash of its inputs.
+    pub inputs_hash: String,
+    /// Why it starts.
+    pub cause: &'static str,
+    /// W3C trace context of the wish.
+    pub traceparent: Option<String>,
+    /// The namespace its Job will be in.
+    pub target_namespace: String,
+}
+
+/// The status that claims a new run: its Job has a name, but does not exist yet.
+pub fn claim(bundle: &WerfBundle, run: NewRun, job_name: impl Fn(i64, i32) -> String, now: Timestamp) -> WerfBundleStatus {
+    let mut status = bundle.status.clone().unwrap_or_default();
+    status.run += 1;
+    status.attempt = 1;
+    status.active_job_name = Some(job_name(status.run, 1));
+    status.resolved_target_namespace = Some(run.target_namespace);
+    status.current_run = Some(CurrentRun {
+        tag: run.tag,
+        digest: run.digest,
+        inputs_hash: run.inputs_hash,
+        cause: run.cause.to_owned(),
+        started_at: Time(now),
+        traceparent: run.traceparent,
+    });
+    status.requested = None;
+    prepared(&mut status);
+    status.last_job_status = None;
+    summarize(&mut status, bundle, &Standing::Deploying, now);
+    status
+}
+
+/// The status that claims another attempt of the current run.
+pub fn claim_retry(bundle: &WerfBundle, job_name: impl Fn(i64, i32) -> String, now: Timestamp) -> WerfBundleStatus {
+    let mut status = bundle.status.clone().unwrap_or_default();
+    status.attempt += 1;
+    status.active_job_name = Some(job_name(status.run, status.attempt));
+    if let Some(run) = &mut status.current_run {
+        run.started_at = Time(now);
+        "Retry".clone_into(&mut run.cause);
+    }
+    prepared(&mut status);
+    status.last_job_status = None;
+    summarize(&mut status, bundle, &Standing::Deploying, now);
+    status
+}
+
+/// The status that says the claimed Job exists.
+pub fn confirm(bundle: &WerfBundle, now: Timestamp) -> WerfBundleStatus {
+    let mut status = bundle.status.clone().unwrap_or_default();
+    status.last_job_status = Some(JobStatus::Running);
+    prepared(&mut status);
+    summarize(&mut status, bundle, &Standing::Deploying, now);
+    status
+}
+
+/// The status that records how the current Job ended. Unless another tag waits already, it says at
+/// once what follows, so that an end is one write.
+pub fn record(
+    bundle: &WerfBundle,
+    outcome: &Outcome,
+    log_tail: Option<String>,
+    trace_id: Option<String>,
+    now: Timestamp,
+) -> WerfBundleStatus {
+    let mut status = bundle.status.clone().unwrap_or_default();
+    let job = status.active_job_name.take().unwrap_or_default();
+    let run = status.current_run.clone();
+    let message = match outcome {
+        Outcome::Succeeded => None,
+        Outcome::Failed(cause) => Some(cause.message()),
+    };
+    let result = match outcome {
+        Outcome::Succeeded => JobStatus::Succeeded,
+        Outcome::Failed(_) => JobStatus::Failed,
+    };
+    status.last_job_status = Some(result);
+    status.last_job_logs = log_tail.filter(|log| !log.is_empty());
+    if let Some(run) = run {
+        if *outcome == Outcome::Succeeded {
+            status.last_applied_tag = Some(run.tag.clone());
+            status.last_applied_digest.clone_from(&run.digest);
+            status.last_sync_time = Some(Time(now));
+        }
+        status.history.insert(
+            0,
+            HistoryEntry {
+                tag: run.tag,
+                digest: run.digest,
+                job,
+                cause: run.cause,
+                started: run.started_at,
+                finished: Time(now),
+                result,
+                message: message.clone(),
+                trace_id,
+            },
+        );
+        status.history.truncate(HISTORY_LIMIT);
+    }
+    match message {
+        Some(message) => set_error(&mut status, Stage::Deploying, message, now),
+        None => clear_error(&mut status, &[Stage::Preparing, Stage::Deploying]),
+    }
+    if let Some(standing) = standing_after(&status, bundle.spec.converge.retry.limit, now) {
+        summarize(&mut status, bundle, &standing, now);
+    }
+    status
+}
+
+/// Where the bundle stands after its Job ended, unless that is for the next pass to find out.
+fn standing_after(
+    status: &WerfBundleStatus,
+    retry_limit: u32,
+    now: Timestamp,
+) -> Option<Standing> {
+    let run = status.current_run.as_ref()?;
+    let overtaken = status.requested.is_some()
+        || status.desired_tag.as_ref() != Some(&run.tag)
+        || status.desired_digest != run.digest;
+    if overtaken {
+        return None;
+    }
+    match plan::step(status, false, false, &run.inputs_hash, retry_limit, now) {
+        Step::UpToDate => Some(Standing::UpToDate),
+        Step::RetryAt(at) => Some(Standing::Retrying(at)),
+        Step::GiveUp => Some(Standing::GivenUp),
+        Step::Start { .. } | Step::Retry => None,
+    }
+}
+
+/// The status for where a bundle stands, apart from the steps above.
+pub fn settle(bundle: &WerfBundle, standing: &Standing, now: Timestamp) -> WerfBundleStatus {
+    let mut status = bundle.status.clone().unwrap_or_default();
+    match standing {
+        Standing::CannotPrepare { message, .. } => {
+            // The time stays while the error stays, or every look would be a write.
+            let told = status.last_error_stage == Some(Stage::Preparing)
+                && status.last_error_message.as_ref() == Some(message);
+            if !told {
+                set_error(&mut status, Stage::Preparing, message.clone(), now);
+            }
+        }
+        Standing::UpToDate => {
+            status.requested = None;
+            prepared(&mut status);
+        }
+        Standing::Retrying(_) | Standing::GivenUp => prepared(&mut status),
+        Standing::Deploying | Standing::Nothing(_) => {}
+    }
+    summarize(&mut status, bundle, standing, now);
+    status
+}
+
+fn prepared(status: &mut WerfBundleStatus) {
+    clear_error(status, &[Stage::Preparing]);
+}
+
+fn set_error(status: &mut WerfBundleStatus, stage: Stage, message: String, now: Timestamp) {
+    status.last_error_message = Some(message);
+    status.last_error_time = Some(Time(now));
+    status.last_error_stage = Some(stage);
+}
+
+fn clear_error(status: &mut WerfBundleStatus, stages: &[Stage]) {
+    if status.last_error_stage.is_some_and(|stage| stages.contains(&stage)) {
+        status.last_error_message = None;
+        status.last_error_time = None;
+        status.last_error_stage = None;
+    }
+}
+
+/// Sets phase, `Ready`, `Reconciling`, `Stalled` and the observed generation.
+fn summarize(
+    status: &mut WerfBundleStatus,
+    bundle: &WerfBundle,
+    standing: &Standing,
+    now: Timestamp,
+) {
+    let generation = bundle.metadata.generation;
+    let view = view(status, standing);
+    status.observed_generation = generation;
+    status.phase = Some(view.phase);
+    let conditions = &mut status.conditions;
+    let state = |kind, holds| Statement {
+        kind,
+        holds,
+        reason: view.reason,
+        message: view.message.clone(),
+    };
+    condition::set(conditions, state(ConditionType::Ready, view.ready), generation, now);
+    for (kind, holds) in [
+        (ConditionType::Reconciling, view.reconciling),
+        (ConditionType::Stalled, view.stalled),
+    ] {
+        if holds {
+            condition::set(conditions, state(kind, Holds::True), generation, now);
+        } else {
+            condition::clear(conditions, kind);
+        }
+    }
+}
+
+struct View {
+    phase: Phase,
+    ready: Holds,
+    reconciling: bool,
+    stalled: bool,
+    reason: &'static str,
+    message: String,
+}
+
+fn view(status: &WerfBundleStatus, standing: &Standing) -> View {
+    let polling_failed = status.consecutive_failures >= FAILURE_LIMIT;
+    let registry = condition::find(&status.conditions, ConditionType::RegistryAvailable);
+    let syncing = |reason, message: String| View {
+        phase: Phase::Syncing,
+        ready: Holds::Unknown,
+        reconciling: true,
+        stalled: false,
+        reason,
+        message,
+    };
+    let failed = |reason, message: String, stalled: bool| View {
+        phase: Phase::Failed,
+        ready: Holds::False,
+        reconciling: !stalled,
+        stalled,
+        reason,
+        message,
+    };
+    let error = || status.last_error_message.clone().unwrap_or_default();
+    let wanted = status.current_run.as_ref().map_or("", |run| run.tag.as_str());
+    match standing {
+        Standing::Deploying => syncing("Deploying", format!("Deploying {wanted}")),
+        Standing::CannotPrepare { reason, message } => failed(reason, message.clone(), false),
+        Standing::Retrying(at) => {
+            let at = at.strftime("%H:%M:%S");
+            failed("JobFailed", format!("Deploying {wanted}: {}; next attempt at {at} UTC", failure(status)), false)
+        }
+        Standing::GivenUp => failed(
+            "RetriesExhausted",
+            format!("Deploying {wanted}: {}; no attempts left", failure(status)),
+            true,
+        ),
+        Standing::UpToDate if polling_failed => failed("PollingFailed", error(), false),
+        Standing::UpToDate => View {
+            phase: Phase::Synced,
+            ready: Holds::True,
+            reconciling: false,
+            stalled: false,
+            reason: "Synced",
+            message: format!("{wanted} is deployed"),
+        },
+        Standing::Nothing(WhyNothing::Suspended) => View {
+            phase: status.phase.unwrap_or(Phase::Syncing),
+            ready: if status.last_job_status == Some(JobStatus::Succeeded) {
+                Holds::True
+            } else {
+                Holds::Unknown
+            },
+            reconciling: false,
+            stalled: false,
+            reason: "Suspended",
+            message: "Suspended: no polls, no deployments".to_owned(),
+        },
+        Standing::Nothing(_) if polling_failed => failed("PollingFailed", error(), false),
+        Standing::Nothing(WhyNothing::NotPolled) => {
+            syncing("Polling", "Waiting for the registry to be polled".to_owned())
+        }
+        Standing::Nothing(WhyNothing::NoTag) => {
+            let (reason, message) = registry.map_or(("", ""), |condition| {
+                (condition.reason.as_str(), condition.message.as_str())
+            });
+            View {
+                ready: Holds::False,
+                ..syncing(nothing_to_deploy(reason), message.to_owned())
+            }
+        }
+    }
+}
+
+/// Reasons for having nothing to deploy, out of the registry's condition.
+fn nothing_to_deploy(reason: &str) -> &'static str {
+    super::poll_report::NothingChosen::ALL
+        .into_iter()
+        .map(super::poll_report::NothingChosen::as_str)
+        .find(|known| *known == reason)
+        .unwrap_or("RegistryUnavailable")
+}
+
+fn failure(status: &WerfBundleStatus) -> &str {
+    status
+        .history
+        .first()
+        .and_then(|entry| entry.message.as_deref())
+        .unwrap_or("failed")
+}

@@ -1,0 +1,11 @@
+//! Effects: the apiserver in both directions. No decisions.
+
+pub mod accounts;
+pub mod api;
+pub mod bundles;
+pub mod events;
+pub mod inputs_key;
+pub mod jobs;
+pub mod logs;
+pub mod sources;
+pub mod watch;

@@ -1,0 +1,54 @@
+//! What has to be there before a Job: the target namespace and the ServiceAccount in it.
+
+use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+use kube::{Api, Client};
+
+use super::api::{ApiError, find};
+
+/// What keeps a Job from being made.
+#[derive(Debug, thiserror::Error)]
+pub enum Missing {
+    /// The target namespace is not there.
+    #[error("namespace {0} does not exist")]
+    Namespace(String),
+    /// The target namespace is being deleted.
+    #[error("namespace {0} is being deleted")]
+    NamespaceLeaving(String),
+    /// The ServiceAccount is not there.
+    #[error("ServiceAccount {name} does not exist in namespace {namespace}")]
+    ServiceAccount {
+        /// Its name.
+        name: String,
+        /// The target namespace.
+        namespace: String,
+    },
+    /// It could not be found out.
+    #[error(transparent)]
+    Unknown(#[from] ApiError),
+}
+
+/// Checks that a Job can run as `name` in `namespace`.
+pub async fn check(client: &Client, namespace: &str, name: &str) -> Result<(), Missing> {
+    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
+    if find("read the ServiceAccount", accounts.get_metadata(name))
+        .await?
+        .is_none()
+    {
+        let namespaces: Api<Namespace> = Api::all(client.clone());
+        let found = find("read the namespace", namespaces.get_metadata(namespace)).await?;
+        return Err(match found {
+            None => Missing::Namespace(namespace.to_owned()),
+            Some(_) => Missing::ServiceAccount {
+                name: name.to_owned(),
+                namespace: namespace.to_owned(),
+            },
+        });
+    }
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    match find("read the namespace", namespaces.get_metadata(namespace)).await? {
+        Some(found) if found.metadata.deletion_timestamp.is_some() => {
+            Err(Missing::NamespaceLeaving(namespace.to_owned()))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,133 @@
+//! Watches bundles and their Jobs and says which bundle to look at. A watched object is only a
+//! hint; passes read everything anew. An object that cannot be decoded is told and skipped, and
+//! delays nobody.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use k8s_openapi::api::batch::v1::Job;
+use kube::api::PartialObjectMeta;
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::Action;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::{Controller, watcher};
+use kube::{Api, Client, ResourceExt};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, warn};
+use werf_shared::bundle::{BundleKey, WerfBundle};
+use werf_shared::error::{Class, chain};
+use werf_shared::names::{OPERATOR, annotation, label};
+use werf_shared::readiness::ReadinessHandle;
+
+use crate::converge::{Again, ConvergeError};
+
+/// A bundle as it is watched: perhaps not decodable.
+pub type Watched = DeserializeGuard<WerfBundle>;
+
+/// Passes at the same time. They wait for the apiserver most of the time, and client and apiserver
+/// both limit more tightly than processors do.
+const CONCURRENCY: u16 = 32;
+
+/// The watch of bundles, not running yet.
+pub struct BundleWatch {
+    controller: Controller<Watched>,
+    client: Client,
+}
+
+impl BundleWatch {
+    /// Sets up the watch of all bundles and of the Jobs that name them.
+    pub fn new(client: &Client) -> Self {
+        let bundles: Api<Watched> = Api::all(client.clone());
+        let config = kube::runtime::controller::Config::default().concurrency(CONCURRENCY);
+        Self {
+            controller: Controller::new(bundles, watcher::Config::default()).with_config(config),
+            client: client.clone(),
+        }
+    }
+
+    /// The bundles as last seen.
+    pub fn store(&self) -> Store<Watched> {
+        self.controller.store()
+    }
+
+    /// Calls `pass` for each bundle that may need it, until `shutdown`.
+    pub async fn run<P, F>(
+        self,
+        pass: P,
+        synced: ReadinessHandle,
+        shutdown: CancellationToken,
+    ) -> anyhow::Result<()>
+    where
+        P: Fn(BundleKey) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<Again, ConvergeError>> + Send + 'static,
+    {
+        let store = self.controller.store();
+        let jobs: Api<PartialObjectMeta<Job>> = Api::all(self.client);
+        let ours = watcher::Config::default().labels(&format!("{}={OPERATOR}", label::MANAGED_BY));
+        let pass = Arc::new(pass);
+        let mut results = std::pin::pin!(
+            self.controller
+                .watches(jobs, ours, |job| bundle_of(&job))
+                .graceful_shutdown_on(shutdown.cancelled_owned())
+                .run(
+                    |bundle, pass: Arc<P>| reconcile(bundle, pass),
+                    |_, failure: &ConvergeError, _| Action::requeue(delay_after(failure)),
+                    pass,
+                )
+        );
+        let ready = async {
+            if store.wait_until_ready().await.is_ok() {
+                synced.ready();
+            }
+        };
+        let drain = async {
+            while let Some(result) = results.next().await {
+                if let Err(failure) = result {
+                    // Failed passes are logged where they fail; this is about the watches.
+                    debug!(error = %failure, "Watch hiccup");
+                }
+            }
+        };
+        tokio::join!(ready, drain);
+        Ok(())
+    }
+}
+
+async fn reconcile<P, F>(watched: Arc<Watched>, pass: Arc<P>) -> Result<Action, ConvergeError>
+where
+    P: Fn(BundleKey) -> F,
+    F: Future<Output = Result<Again, ConvergeError>>,
+{
+    let key = BundleKey::new(watched.namespace().unwrap_or_default(), watched.name_any());
+    if let Err(invalid) = &watched.0 {
+        error!(bundle.namespace = %key.namespace, bundle.name = %key.name, error = %invalid.error, "Bundle cannot be read");
+        return Ok(Action::await_change());
+    }
+    let (namespace, name) = (key.namespace.clone(), key.name.clone());
+    match pass(key).await {
+        Ok(Again::OnChange) => Ok(Action::await_change()),
+        Ok(Again::After(delay)) => Ok(Action::requeue(delay)),
+        Err(failure) => {
+            warn!(bundle.namespace = %namespace, bundle.name = %name, error = %chain(&failure), "Pass failed");
+            Err(failure)
+        }
+    }
+}
+
+fn delay_after(failure: &ConvergeError) -> Duration {
+    match failure.class() {
+        Class::Transient => Duration::from_secs(2),
+        Class::Rejected => Duration::from_secs(30),
+        Class::Broken => Duration::from_secs(60),
+    }
+}
+
+/// The bundle a Job names. Owner references do not reach across namespaces; annotations do.
+fn bundle_of(job: &PartialObjectMeta<Job>) -> Option<ObjectRef<Watched>> {
+    let annotations = job.annotations();
+    let name = annotations.get(annotation::BUNDLE_NAME)?;
+    let namespace = annotations.get(annotation::BUNDLE_NAMESPACE)?;
+    Some(ObjectRef::new(name).within(namespace))
+}

@@ -1,0 +1,254 @@
+//! The gRPC side: parse, admit, store, answer. What is stored is all that counts; the answer only
+//! says that it is.
+
+use std::time::Duration;
+
+use kube::Client;
+use kube::runtime::reflector::{ObjectRef, Store};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+use tracing::{Instrument, info, info_span};
+use werf_proto::v1alpha1 as proto;
+use werf_proto::v1alpha1::executor_service_server::ExecutorService;
+use werf_shared::bundle::{BundleKey, WerfBundle};
+use werf_shared::clock;
+use werf_shared::error::chain;
+use werf_shared::grpc::code_of;
+use werf_shared::telemetry::propagation;
+
+use crate::converge::trace::trace_id;
+use crate::decide::admit::{self, Admission};
+use crate::decide::poll_report;
+use crate::decide::request::{self, Decision};
+use crate::io::api::ApiError;
+use crate::io::bundles;
+use crate::io::watch::Watched;
+
+mod parse;
+mod watching;
+
+/// How often a write that was overtaken is decided anew before the caller is asked to come back.
+const TRIES: usize = 5;
+
+/// How long `Converge` waits for its Job, within the server's limit for a call.
+const CONVERGE_WAIT: Duration = Duration::from_secs(8);
+
+/// How often the watched bundles are looked at for a waiting caller; no apiserver is asked.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Serves the executor's calls.
+pub struct Receiver {
+    client: Client,
+    bundles: Store<Watched>,
+    shutdown: CancellationToken,
+}
+
+impl Receiver {
+    /// A receiver that stores through `client` and answers waiting callers from `bundles`.
+    pub fn new(client: Client, bundles: Store<Watched>, shutdown: CancellationToken) -> Self {
+        Self {
+            client,
+            bundles,
+            shutdown,
+        }
+    }
+
+    async fn announce(
+        &self,
+        key: BundleKey,
+        mut announcement: admit::Announcement,
+    ) -> Result<proto::AnnounceTagResponse, Status> {
+        use proto::announce_tag_response::Verdict;
+        announcement.traceparent = propagation::current_traceparent();
+        for _ in 0..TRIES {
+            let bundle = bundles::get(&self.client, &key).await.map_err(failed)?;
+            let admission = admit::admit(bundle.as_ref(), &announcement, clock::now());
+            let (status, verdict, message) = match admission {
+                Admission::Accept(status) => (Some(status), Verdict::Accepted, "stored"),
+                Admission::Refresh(status) => {
+                    (Some(status), Verdict::AlreadyKnown, "announced before")
+                }
+                Admission::AlreadyKnown => (None, Verdict::AlreadyKnown, "announced before"),
+                Admission::NotNewer => (None, Verdict::NotNewer, "a higher tag is known"),
+                Admission::UnknownBundle => (None, Verdict::UnknownBundle, "no such bundle"),
+                Admission::Suspended => (None, Verdict::Suspended, "the bundle is suspended"),
+            };
+            if let (Some(bundle), Some(status)) = (bundle, status) {
+                match bundles::store_status(&self.client, &bundle, *status).await {
+                    Ok(_) => {}
+                    Err(ApiError::Conflict { .. }) => continue,
+                    Err(error) => return Err(failed(error)),
+                }
+            }
+            if verdict == Verdict::Accepted {
+                info!(digest = %announcement.digest, "New tag wanted");
+            }
+            return Ok(proto::AnnounceTagResponse {
+                verdict: verdict.into(),
+                message: message.to_owned(),
+            });
+        }
+        Err(overtaken())
+    }
+
+    async fn report(&self, key: BundleKey, report: poll_report::Report) -> Result<(), Status> {
+        for _ in 0..TRIES {
+            let Some(bundle) = bundles::get(&self.client, &key).await.map_err(failed)? else {
+                return Ok(());
+            };
+            let Some(status) = poll_report::apply(&bundle, &report, clock::now()) else {
+                return Ok(());
+            };
+            match bundles::store_status(&self.client, &bundle, status).await {
+                Ok(_) => return Ok(()),
+                Err(ApiError::Conflict { .. }) => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        Err(overtaken())
+    }
+
+    async fn converge_now(
+        &self,
+        key: BundleKey,
+        mut wish: request::Request,
+    ) -> Result<proto::ConvergeResponse, Status> {
+        wish.traceparent = propagation::current_traceparent();
+        for _ in 0..TRIES {
+            let found = bundles::get(&self.client, &key).await.map_err(failed)?;
+            let bundle =
+                found.ok_or_else(|| Status::not_found(format!("there is no WerfBundle {key}")))?;
+            let status = match request::decide(&bundle, &wish, clock::now()) {
+                Decision::Refused(why) => return Err(Status::failed_precondition(why)),
+                Decision::AlreadyRunning => {
+                    return Ok(watching::answer(
+                        &bundle,
+                        proto::converge_response::Result::AlreadyRunning,
+                    ));
+                }
+                Decision::Store(status) => status,
+            };
+            match bundles::store_status(&self.client, &bundle, *status).await {
+                Ok(stored) => {
+                    info!(force = wish.force, "Deployment requested");
+                    return self.await_run(&key, &stored).await;
+                }
+                Err(ApiError::Conflict { .. }) => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        Err(overtaken())
+    }
+
+    /// Waits until a pass has made something of the request stored in `stored`.
+    async fn await_run(
+        &self,
+        key: &BundleKey,
+        stored: &WerfBundle,
+    ) -> Result<proto::ConvergeResponse, Status> {
+        let waited = tokio::time::timeout(CONVERGE_WAIT, async {
+            loop {
+                if let Some(outcome) = self.seen(key).and_then(|now| watching::became(stored, &now))
+                {
+                    return outcome;
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        });
+        waited.await.unwrap_or_else(|_| {
+            Ok(watching::answer(
+                stored,
+                proto::converge_response::Result::Queued,
+            ))
+        })
+    }
+
+    fn seen(&self, key: &BundleKey) -> Option<WerfBundle> {
+        let reference = ObjectRef::new(&key.name).within(&key.namespace);
+        self.bundles.get(&reference)?.0.clone().ok()
+    }
+}
+
+#[tonic::async_trait]
+impl ExecutorService for Receiver {
+    type WatchBundleStream = watching::States;
+
+    async fn announce_tag(
+        &self,
+        request: Request<proto::AnnounceTagRequest>,
+    ) -> Result<Response<proto::AnnounceTagResponse>, Status> {
+        let span = info_span!(
+            "admit",
+            bundle.namespace = request.get_ref().namespace,
+            bundle.name = request.get_ref().name,
+            tag = request.get_ref().tag,
+        );
+        propagation::parent_from_metadata(&span, request.metadata());
+        let (key, announcement) = parse::announcement(request.into_inner())?;
+        let answer = self.announce(key, announcement).instrument(span).await?;
+        Ok(Response::new(answer))
+    }
+
+    async fn report_poll(
+        &self,
+        request: Request<proto::ReportPollRequest>,
+    ) -> Result<Response<proto::ReportPollResponse>, Status> {
+        let span = info_span!(
+            "admit",
+            bundle.namespace = request.get_ref().namespace,
+            bundle.name = request.get_ref().name,
+        );
+        propagation::parent_from_metadata(&span, request.metadata());
+        let (key, report) = parse::report(request.into_inner())?;
+        self.report(key, report).instrument(span).await?;
+        Ok(Response::new(proto::ReportPollResponse {}))
+    }
+
+    async fn converge(
+        &self,
+        request: Request<proto::ConvergeRequest>,
+    ) -> Result<Response<proto::ConvergeResponse>, Status> {
+        let span = info_span!(
+            "admit",
+            bundle.namespace = request.get_ref().namespace,
+            bundle.name = request.get_ref().name,
+            tag = request.get_ref().tag,
+        );
+        propagation::parent_from_metadata(&span, request.metadata());
+        let (key, wish) = parse::wish(request.into_inner())?;
+        let answer = self.converge_now(key, wish).instrument(span).await?;
+        Ok(Response::new(answer))
+    }
+
+    async fn watch_bundle(
+        &self,
+        request: Request<proto::WatchBundleRequest>,
+    ) -> Result<Response<Self::WatchBundleStream>, Status> {
+        let request = request.into_inner();
+        let key = parse::key(request.namespace, request.name)?;
+        if self.seen(&key).is_none() {
+            return Err(Status::not_found(format!("there is no WerfBundle {key}")));
+        }
+        let stream = watching::stream(self.bundles.clone(), key, self.shutdown.clone());
+        Ok(Response::new(stream))
+    }
+}
+
+fn failed(error: ApiError) -> Status {
+    Status::new(code_of(error.class()), chain(&error))
+}
+
+fn overtaken() -> Status {
+    Status::aborted("the bundle is being changed by others, try again")
+}
+
+/// The trace id of a bundle's current run.
+fn trace_id_of(bundle: &WerfBundle) -> String {
+    let status = bundle.status.as_ref();
+    status
+        .and_then(|status| status.current_run.as_ref())
+        .and_then(|run| run.traceparent.as_deref())
+        .and_then(trace_id)
+        .unwrap_or_default()
+        .to_owned()
+}

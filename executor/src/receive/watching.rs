@@ -1,0 +1,137 @@
+//! What callers see who wait for a bundle: its state in their words, and what became of a request.
+
+use std::pin::Pin;
+
+use futures::Stream;
+use kube::runtime::reflector::{ObjectRef, Store};
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+use werf_proto::v1alpha1 as proto;
+use werf_proto::v1alpha1::converge_response::Result as Came;
+use werf_shared::bundle::condition::{self, ConditionType};
+use werf_shared::bundle::status::{Stage, JobStatus};
+use werf_shared::bundle::{BundleKey, WerfBundle};
+
+use super::{LOOK, trace_id_of};
+use crate::io::watch::Watched;
+
+/// The answer about a request whose run is the bundle's current one.
+pub(super) fn answer(bundle: &WerfBundle, result: Came) -> proto::ConvergeResponse {
+    let status = bundle.status.clone().unwrap_or_default();
+    let job_name = status
+        .active_job_name
+        .or_else(|| status.history.first().map(|entry| entry.job.clone()))
+        .unwrap_or_default();
+    let tag = match result {
+        Came::Queued => status.desired_tag,
+        _ => status.current_run.map(|run| run.tag),
+    }
+    .unwrap_or_default();
+    let message = match result {
+        Came::Started => format!("Job {job_name} deploys {tag}"),
+        Came::AlreadyRunning => format!("Job {job_name} is deploying {tag} already"),
+        Came::AlreadyApplied => {
+            format!("{tag} is deployed already; ask with force to deploy it again")
+        }
+        Came::Queued => format!("{tag} comes next"),
+        Came::Unspecified => String::new(),
+    };
+    proto::ConvergeResponse {
+        job_name,
+        job_namespace: status.resolved_target_namespace.unwrap_or_default(),
+        trace_id: trace_id_of(bundle),
+        tag,
+        result: result.into(),
+        message,
+    }
+}
+
+/// What became of the request that is stored in `stored`, once the bundle looks like `now`;
+/// nothing while no pass has looked at it.
+pub(super) fn became(
+    stored: &WerfBundle,
+    now: &WerfBundle,
+) -> Option<Result<proto::ConvergeResponse, Status>> {
+    let before = stored.status.as_ref()?;
+    let after = now.status.as_ref()?;
+    let taken = after.requested.is_none();
+    let new_run = after.run > before.run;
+    let created = after.last_job_status.is_some();
+    if after.last_error_stage == Some(Stage::Preparing)
+        && after.last_error_time >= before.desired_since
+        && after.last_error_message.is_some()
+        && (!taken || !created)
+    {
+        let message = after.last_error_message.clone().unwrap_or_default();
+        return Some(Err(Status::failed_precondition(message)));
+    }
+    match (taken, new_run, created) {
+        (true, true, true) => Some(Ok(answer(now, Came::Started))),
+        // Claimed; its Job comes next.
+        (true, true, false) => None,
+        (true, false, _) if after.last_job_status == Some(JobStatus::Succeeded) => {
+            Some(Ok(answer(now, Came::AlreadyApplied)))
+        }
+        (true, false, _) => None,
+        (false, ..) if after.active_job_name.is_some() => Some(Ok(answer(now, Came::Queued))),
+        (false, ..) => None,
+    }
+}
+
+/// The states of a bundle, as a call streams them.
+pub(super) type States = Pin<Box<dyn Stream<Item = Result<proto::WatchBundleResponse, Status>> + Send>>;
+
+/// Streams a bundle's states until nothing is active or waiting, it is gone, or the process stops.
+/// States that follow each other faster than the caller reads are skipped.
+pub(super) fn stream(bundles: Store<Watched>, key: BundleKey, shutdown: CancellationToken) -> States {
+    let reference = ObjectRef::<Watched>::new(&key.name).within(&key.namespace);
+    let unfolded = futures::stream::unfold((None, false), move |(told, over)| {
+        let (bundles, reference, shutdown) = (bundles.clone(), reference.clone(), shutdown.clone());
+        async move {
+            while !over {
+                let bundle = bundles.get(&reference)?.0.clone().ok()?;
+                let state = state(&bundle);
+                let over = at_rest(&bundle);
+                if told.as_ref() != Some(&state) {
+                    return Some((Ok(state.clone()), (Some(state), over)));
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(LOOK) => {}
+                    () = shutdown.cancelled() => return None,
+                }
+            }
+            None
+        }
+    });
+    Box::pin(unfolded)
+}
+
+fn state(bundle: &WerfBundle) -> proto::WatchBundleResponse {
+    let status = bundle.status.clone().unwrap_or_default();
+    let ready = condition::find(&status.conditions, ConditionType::Ready);
+    proto::WatchBundleResponse {
+        phase: status.phase.map_or("", |phase| phase.as_str()).to_owned(),
+        message: ready.map(|ready| ready.message.clone()).unwrap_or_default(),
+        trace_id: trace_id_of(bundle),
+        desired_tag: status.desired_tag.unwrap_or_default(),
+        last_applied_tag: status.last_applied_tag.unwrap_or_default(),
+        active_job_name: status.active_job_name.unwrap_or_default(),
+        last_job_status: status
+            .last_job_status
+            .map_or("", |job| job.as_str())
+            .to_owned(),
+        log_tail: status.last_job_logs.unwrap_or_default(),
+    }
+}
+
+/// Nothing runs, waits for its time or waits for the registry.
+fn at_rest(bundle: &WerfBundle) -> bool {
+    let Some(status) = &bundle.status else {
+        return false;
+    };
+    let current = status.observed_generation == bundle.metadata.generation;
+    let known = condition::find(&status.conditions, ConditionType::Ready)
+        .is_some_and(|ready| ready.status != "Unknown");
+    let reconciling = condition::find(&status.conditions, ConditionType::Reconciling).is_some();
+    current && known && !reconciling && status.requested.is_none()
+}

@@ -1,0 +1,292 @@
+//! The operator in the cluster, as people install it: its programs in an image, the manifests of
+//! `crds/` and `deploy/`, and a werf for its Jobs.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context as _, bail, ensure};
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
+
+use crate::cluster::Cluster;
+use crate::image::{self, Directory, File, ImageSpec};
+
+/// The namespace the operator is installed into.
+pub const NAMESPACE: &str = "k8s-werf-operator-go-system";
+
+/// The registry as containerd sees it, which pulls images from its own loopback by plain HTTP.
+const NODE_REGISTRY: &str = "127.0.0.1:5000";
+
+/// The user the operator's processes run as.
+const OPERATOR_USER: u32 = 65532;
+
+/// The user of the official werf image.
+const WERF_USER: u32 = 1000;
+
+/// The top of the checkout.
+pub fn checkout() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .map_or_else(|| PathBuf::from("."), Path::to_path_buf)
+}
+
+/// References of images, as Pods name them: by digest, so that a rebuilt image is pulled anew.
+#[derive(Debug, Clone)]
+pub struct Images {
+    /// Poller and executor.
+    pub operator: String,
+    /// What Jobs run.
+    pub werf: String,
+    /// What Jobs run whose end the test decides, by the tag.
+    pub scripted: String,
+    /// Busybox, for the demo application.
+    pub busybox: String,
+}
+
+/// Builds the operator and the werf of the Jobs, and pushes everything the cluster needs.
+pub async fn push_images(cluster: &Cluster) -> anyhow::Result<Images> {
+    let programs = build_operator().await?;
+    let operator = operator_image(&programs)?;
+    let stand_in = build_stand_in().await?;
+    let werf = match std::env::var_os("WERF_BINARY") {
+        Some(werf) => PathBuf::from(werf),
+        None => stand_in.join("werf"),
+    };
+    ensure!(
+        werf.is_file(),
+        "WERF_BINARY: {} is not a file",
+        werf.display()
+    );
+    let scripted = werf_image("werf-scripted", &stand_in.join("scripted"))?;
+    Ok(Images {
+        operator: push(cluster, &operator).await?,
+        werf: push(cluster, &werf_image("werf", &werf)?).await?,
+        scripted: push(cluster, &scripted).await?,
+        busybox: push(cluster, &image::busybox()?).await?,
+    })
+}
+
+async fn push(cluster: &Cluster, spec: &ImageSpec) -> anyhow::Result<String> {
+    let digest = image::push(spec, &cluster.registry_from_host()).await?;
+    Ok(format!("{NODE_REGISTRY}/{}@{digest}", spec.name))
+}
+
+/// Builds poller and executor; returns the folder they are in. `PROFILE=release` builds them as
+/// they are shipped.
+async fn build_operator() -> anyhow::Result<PathBuf> {
+    let profile = std::env::var("PROFILE").unwrap_or_else(|_| "dev".to_owned());
+    // The whole workspace: one package alone is built with other features, and so built twice.
+    let arguments = ["build", "--workspace", "--bins", "--profile", &profile];
+    run(Command::new(env!("CARGO")).args(arguments)).await?;
+    let folder = if profile == "dev" { "debug" } else { &profile };
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| checkout().join("target"), PathBuf::from);
+    Ok(target.join(folder))
+}
+
+fn operator_image(programs: &Path) -> anyhow::Result<ImageSpec> {
+    let mut files = Vec::new();
+    for name in ["poller", "executor"] {
+        let program = programs.join(name);
+        files.extend(image::libraries_of(&program)?);
+        files.push(File {
+            from: program,
+            to: format!("/usr/local/bin/{name}"),
+            mode: 0o755,
+        });
+    }
+    files.extend(image::certificates());
+    files.sort_by(|a, b| a.to.cmp(&b.to));
+    files.dedup();
+    Ok(ImageSpec {
+        name: "werf-operator".to_owned(),
+        tag: "latest".to_owned(),
+        files,
+        user: OPERATOR_USER,
+        env: vec![("PATH".to_owned(), "/usr/local/bin".to_owned())],
+        ..ImageSpec::default()
+    })
+}
+
+/// Builds the stand-in for werf; returns the folder its programs are in.
+async fn build_stand_in() -> anyhow::Result<PathBuf> {
+    let out = checkout().join("target/testbed");
+    tokio::fs::create_dir_all(&out).await?;
+    let mut go = Command::new("go");
+    go.current_dir(checkout().join("tests/werf-stand-in"))
+        .env("CGO_ENABLED", "0")
+        .args(["build", "-trimpath", "-ldflags=-s -w", "-o"])
+        .arg(&out)
+        .arg("./cmd/...");
+    run(&mut go).await?;
+    Ok(out)
+}
+
+/// An image like the official one as far as Jobs can tell: `werf` in the path, user 1000.
+fn werf_image(name: &str, program: &Path) -> anyhow::Result<ImageSpec> {
+    let mut files = image::libraries_of(program)?;
+    files.push(File {
+        from: program.to_owned(),
+        to: "/usr/local/bin/werf".to_owned(),
+        mode: 0o755,
+    });
+    files.extend(image::certificates());
+    Ok(ImageSpec {
+        name: name.to_owned(),
+        tag: "latest".to_owned(),
+        files,
+        directories: vec![Directory {
+            path: "/tmp".to_owned(),
+            mode: 0o1777,
+        }],
+        user: WERF_USER,
+        env: vec![("PATH".to_owned(), "/usr/local/bin".to_owned())],
+        ..ImageSpec::default()
+    })
+}
+
+/// How the operator is installed.
+#[derive(Debug, Clone)]
+pub struct Installation {
+    /// The operator's image.
+    pub image: String,
+    /// Environment of both services.
+    pub both: Vec<(String, String)>,
+    /// Environment of the poller.
+    pub poller: Vec<(String, String)>,
+    /// Environment of the executor.
+    pub executor: Vec<(String, String)>,
+}
+
+impl Installation {
+    /// As in production, but for the local cluster's image, werf and plain HTTP registry.
+    pub fn local(images: &Images) -> Self {
+        let owned = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        Self {
+            image: images.operator.clone(),
+            both: Vec::new(),
+            poller: vec![owned("POLLER_ALLOW_INSECURE_REGISTRIES", "true")],
+            executor: vec![owned("EXECUTOR_JOB_IMAGE", &images.werf)],
+        }
+    }
+
+    /// Applies `crds/` and `deploy/base` and waits until both services are ready.
+    pub async fn apply(&self, cluster: &Cluster) -> anyhow::Result<()> {
+        let crds = checkout().join("crds");
+        let crds = crds.to_string_lossy();
+        kubectl(cluster, &["apply", "--server-side", "-f", &crds]).await?;
+        let established = [
+            "wait",
+            "--for=condition=Established",
+            "--timeout=60s",
+            "-f",
+            &crds,
+        ];
+        kubectl(cluster, &established).await?;
+        let base = checkout().join("deploy/base");
+        let rendered = kubectl(cluster, &["kustomize", &base.to_string_lossy()]).await?;
+        let manifests = self.adapted(&rendered)?;
+        kubectl_with(cluster, &["apply", "-f", "-"], &manifests).await?;
+        for deployment in [
+            "deployment/werf-operator-executor",
+            "deployment/werf-operator-poller",
+        ] {
+            let arguments = [
+                "rollout",
+                "status",
+                deployment,
+                "-n",
+                NAMESPACE,
+                "--timeout=90s",
+            ];
+            kubectl(cluster, &arguments).await?;
+        }
+        Ok(())
+    }
+
+    fn adapted(&self, rendered: &str) -> anyhow::Result<String> {
+        let mut items: Vec<Value> = serde_saphyr::from_multiple(rendered)?;
+        for item in &mut items {
+            if let Some(containers) = item.pointer_mut("/spec/template/spec/containers") {
+                for container in containers.as_array_mut().into_iter().flatten() {
+                    self.adapt(container)?;
+                }
+            }
+        }
+        Ok(json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string())
+    }
+
+    fn adapt(&self, container: &mut Value) -> anyhow::Result<()> {
+        let own = match container["name"].as_str() {
+            Some("poller") => &self.poller,
+            Some("executor") => &self.executor,
+            other => bail!("a container called {other:?} in deploy/base"),
+        };
+        container["image"] = json!(self.image);
+        let env = container["env"]
+            .as_array_mut()
+            .context("a container without env")?;
+        for (name, value) in self.both.iter().chain(own) {
+            env.push(json!({"name": name, "value": value}));
+        }
+        Ok(())
+    }
+}
+
+/// Runs kubectl as the cluster's administrator; returns what it prints.
+pub async fn kubectl(cluster: &Cluster, arguments: &[&str]) -> anyhow::Result<String> {
+    kubectl_with(cluster, arguments, "").await
+}
+
+/// The same, with something on its standard input.
+pub async fn kubectl_with(
+    cluster: &Cluster,
+    arguments: &[&str],
+    input: &str,
+) -> anyhow::Result<String> {
+    let mut child = Command::new(cluster.program("kubectl"))
+        .args(arguments)
+        .env("KUBECONFIG", cluster.kubeconfig())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .context("cannot run kubectl")?;
+    let mut stdin = child.stdin.take().context("kubectl has no input")?;
+    let (written, output) = tokio::join!(
+        async move {
+            let written = stdin.write_all(input.as_bytes()).await;
+            drop(stdin);
+            written
+        },
+        child.wait_with_output()
+    );
+    let output = output?;
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        output.status.success(),
+        "kubectl {}: {}",
+        arguments.join(" "),
+        complaint.trim()
+    );
+    written.context("kubectl did not read its input")?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+async fn run(command: &mut Command) -> anyhow::Result<()> {
+    let shown = format!("{:?}", command.as_std());
+    let output = command
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .with_context(|| format!("cannot run {shown}"))?;
+    ensure!(
+        output.status.success(),
+        "{shown} failed:\n{}",
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    Ok(())
+}
