@@ -1,4 +1,4 @@
-//! What do the ConfigMaps and Secrets of a bundle say to its chart? Their documents are merged in
+//! What do the sources of a bundle's values say to its chart? Their documents are merged in
 //! order, and each merged leaf becomes either an argument that people can read in the Job or a
 //! line of a file that only the Job can read. Pure. No content of a source may reach an error or a
 //! `Debug` output: any of them may be a Secret.
@@ -7,16 +7,19 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 mod arguments;
+mod budget;
 mod document;
 mod file;
 mod mask;
 mod merge;
+mod problem;
 mod references;
 mod scalar;
 
-pub use document::Problem;
+pub use problem::Problem;
 pub use references::{InvalidSource, SourceRef, check};
 
+use budget::Budget;
 use merge::Tree;
 
 /// The most bytes the keys of one source may hold together: what etcd lets an object have.
@@ -29,15 +32,18 @@ const MAX_FILE_BYTES: usize = 1_000_000;
 ///
 /// Every key of a source is one YAML document; within a source they are merged in the order of
 /// their names. Maps are merged, anything else is replaced by the later document; `null` is kept,
-/// because it is how a chart's default is deleted. Leaves from ConfigMaps become arguments as far
+/// because it is how a chart's default is deleted. Leaves from config maps become arguments as far
 /// as Helm reads the argument back as exactly the same value, and go into the file otherwise;
-/// leaves from Secrets go only into the file. More than 64 KiB of arguments go into the file as a
+/// leaves from secrets go only into the file. More than 64 KiB of arguments go into the file as a
 /// whole.
 pub fn resolve(sources: &[Source]) -> Result<Values, InvalidValues> {
     let tree = merged(sources)?;
     let (arguments, rest) = arguments::split(&tree);
     let file = (!rest.is_empty()).then(|| file::write(&rest));
-    if file.as_ref().is_some_and(|text| text.len() > MAX_FILE_BYTES) {
+    if file
+        .as_ref()
+        .is_some_and(|text| text.len() > MAX_FILE_BYTES)
+    {
         return Err(InvalidValues::TooLarge);
     }
     Ok(Values {
@@ -153,7 +159,7 @@ pub enum InvalidValues {
 
 fn merged(sources: &[Source]) -> Result<Tree, InvalidValues> {
     let mut tree = Tree::default();
-    let mut budget = document::Budget::default();
+    let mut budget = Budget::default();
     for source in sources {
         let bytes: usize = source.documents.values().map(Vec::len).sum();
         if bytes > MAX_SOURCE_BYTES {
@@ -163,15 +169,14 @@ fn merged(sources: &[Source]) -> Result<Tree, InvalidValues> {
             });
         }
         for (key, text) in &source.documents {
-            let document = document::parse(text, &mut budget).map_err(|refusal| {
-                InvalidValues::Document {
+            let document =
+                document::parse(text, &mut budget).map_err(|refusal| InvalidValues::Document {
                     kind: source.kind,
                     name: source.name.clone(),
                     key: key.clone(),
                     line: refusal.line,
                     problem: refusal.problem,
-                }
-            })?;
+                })?;
             tree.merge(document, source.kind);
         }
     }

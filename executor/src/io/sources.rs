@@ -189,11 +189,17 @@ async fn get(
     let (kind, name, namespace) = (reference.kind, name.clone(), namespace.to_owned());
     match answer.await {
         Ok(Ok(documents)) => Ok(documents),
-        Ok(Err(kube::Error::Api(status))) if status.code == 403 => {
-            Err(FetchError::Forbidden { kind, name, namespace })
-        }
+        Ok(Err(kube::Error::Api(status))) if status.code == 403 => Err(FetchError::Forbidden {
+            kind,
+            name,
+            namespace,
+        }),
         Ok(Err(kube::Error::SerdeError(_) | kube::Error::FromUtf8(_))) => {
-            Err(FetchError::Unreadable { kind, name, namespace })
+            Err(FetchError::Unreadable {
+                kind,
+                name,
+                namespace,
+            })
         }
         Ok(Err(kube::Error::Api(status))) => Err(FetchError::Refused {
             kind,
@@ -208,14 +214,20 @@ async fn get(
             namespace,
             source: Box::new(source),
         }),
-        Err(_elapsed) => Err(FetchError::TimedOut { kind, name, namespace }),
+        Err(_elapsed) => Err(FetchError::TimedOut {
+            kind,
+            name,
+            namespace,
+        }),
     }
 }
 
 fn config_map_documents(config_map: ConfigMap) -> Documents {
     let texts = config_map.data.unwrap_or_default();
     let bytes = config_map.binary_data.unwrap_or_default();
-    let texts = texts.into_iter().map(|(key, text)| (key, text.into_bytes()));
+    let texts = texts
+        .into_iter()
+        .map(|(key, text)| (key, text.into_bytes()));
     texts
         .chain(bytes.into_iter().map(|(key, bytes)| (key, bytes.0)))
         .collect()
@@ -223,7 +235,9 @@ fn config_map_documents(config_map: ConfigMap) -> Documents {
 
 fn secret_documents(secret: Secret) -> Documents {
     let data = secret.data.unwrap_or_default();
-    data.into_iter().map(|(key, bytes)| (key, bytes.0)).collect()
+    data.into_iter()
+        .map(|(key, bytes)| (key, bytes.0))
+        .collect()
 }
 
 fn not_found(reference: &SourceRef, bundle_namespace: &str, target_namespace: &str) -> FetchError {

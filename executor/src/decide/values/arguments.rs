@@ -1,6 +1,6 @@
-//! Which merged values can people see in the Job? Leaves from ConfigMaps, as `--set` arguments in
+//! Which merged values can people see in the Job? Leaves from config maps, as `--set` arguments in
 //! the syntax of Helm's `strvals`. What that syntax cannot express exactly, or what Kubernetes
-//! would change in an argument, goes into the file with the Secrets: being right matters more than
+//! would change in an argument, goes into the file with the secrets: being right matters more than
 //! being seen. Pure.
 
 use serde_json::{Map, Value};
@@ -82,11 +82,10 @@ fn flag_and_text(value: &Value) -> Option<(&'static str, String)> {
         Value::Number(number) if number.is_i64() => ("--set", value.to_string()),
         // --set makes text of everything that is no integer.
         Value::Number(number) if number.is_f64() => ("--set-json", value.to_string()),
-        Value::Number(_) => return None,
         Value::Array(_) | Value::Object(_) if exact_in_json(value) => {
             ("--set-json", value.to_string())
         }
-        Value::Array(_) | Value::Object(_) => return None,
+        Value::Number(_) | Value::Array(_) | Value::Object(_) => return None,
     })
 }
 
@@ -94,7 +93,9 @@ fn exact_in_json(value: &Value) -> bool {
     match value {
         Value::Number(number) => {
             number.is_f64()
-                || number.as_u64().or_else(|| number.as_i64().map(i64::unsigned_abs))
+                || number
+                    .as_u64()
+                    .or_else(|| number.as_i64().map(i64::unsigned_abs))
                     <= Some(EXACT_IN_JSON)
         }
         Value::Array(items) => items.iter().all(exact_in_json),
@@ -130,7 +131,9 @@ fn escaped(text: &str, special: &[char]) -> String {
 
 /// Kubernetes replaces `$(NAME)` and `$$` in arguments, and no argument can hold a NUL.
 fn survives_kubernetes(argument: &str) -> bool {
-    !["\0", "$(", "$$"].iter().any(|text| argument.contains(text))
+    !["\0", "$(", "$$"]
+        .iter()
+        .any(|text| argument.contains(text))
 }
 
 #[cfg(test)]
@@ -138,7 +141,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn of(document: Value) -> (Vec<String>, Value) {
+    fn of(document: &Value) -> (Vec<String>, Value) {
         let mut tree = Tree::default();
         tree.merge(document.as_object().unwrap().clone(), SourceKind::ConfigMap);
         let (arguments, rest) = split(&tree);
@@ -172,7 +175,7 @@ mod tests {
     #[case::every_special_key(json!({r"a,b=c[0]{d}\": 1}), r"--set=a\,b\=c\[0\]\{d\}\\=1")]
     #[case::key_of_spaces(json!({" ": 1}), "--set= =1")]
     fn a_visible_leaf_is_one_argument(#[case] document: Value, #[case] argument: &str) {
-        assert_eq!(of(document), (vec![argument.to_owned()], json!({})));
+        assert_eq!(of(&document), (vec![argument.to_owned()], json!({})));
     }
 
     #[rstest::rstest]
@@ -186,20 +189,24 @@ mod tests {
     #[case::nul(json!({"a": "b\0c"}))]
     #[case::too_deep((0..32).fold(json!(1), |inner, _| json!({"a": inner})))]
     fn what_an_argument_cannot_carry_exactly_goes_into_the_file(#[case] document: Value) {
-        assert_eq!(of(document.clone()), (Vec::new(), document));
+        assert_eq!(of(&document), (Vec::new(), document));
     }
 
     #[test]
     fn arguments_over_64_kib_go_into_the_file_together() {
         let fits = json!({"a": "x".repeat(MAX_ARGUMENT_BYTES - "--set-string=a=".len() - 1)});
-        assert_eq!(of(fits).0.len(), 1);
-        let exceeds = json!({"a": "x".repeat(MAX_ARGUMENT_BYTES - "--set-string=a=".len()), "b": 1});
-        assert_eq!(of(exceeds.clone()), (Vec::new(), exceeds));
+        assert_eq!(of(&fits).0.len(), 1);
+        let exceeds =
+            json!({"a": "x".repeat(MAX_ARGUMENT_BYTES - "--set-string=a=".len()), "b": 1});
+        assert_eq!(of(&exceeds), (Vec::new(), exceeds));
     }
 
     #[test]
     fn arguments_come_in_the_order_of_their_keys() {
-        let (arguments, _) = of(json!({"b": 1, "a": {"z": "x", "c": [1]}}));
-        assert_eq!(arguments, ["--set-json=a.c=[1]", "--set-string=a.z=x", "--set=b=1"]);
+        let (arguments, _) = of(&json!({"b": 1, "a": {"z": "x", "c": [1]}}));
+        assert_eq!(
+            arguments,
+            ["--set-json=a.c=[1]", "--set-string=a.z=x", "--set=b=1"]
+        );
     }
 }

@@ -6,13 +6,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Tag};
+use granit_parser::{Event, Parser, ScalarStyle, Tag};
 use serde_json::{Map, Value};
 
+use super::budget::{Budget, MAX_DEPTH};
+use super::problem::{Problem, Refusal};
 use super::{file, scalar};
-
-/// How deep maps and lists may nest.
-const MAX_DEPTH: usize = 64;
 
 /// YAML readers, Helm's among them, give up on a key that is longer than 1024 characters.
 const MAX_WRITTEN_KEY: usize = 1000;
@@ -39,137 +38,15 @@ pub(super) fn parse(text: &[u8], budget: &mut Budget) -> Result<Map<String, Valu
     }
 }
 
-/// What the documents of one bundle may still hold. Aliases count as often as they are used.
-#[derive(Debug)]
-pub(super) struct Budget {
-    nodes: usize,
-    bytes: usize,
-}
-
-impl Default for Budget {
-    fn default() -> Self {
-        Self {
-            nodes: 100_000,
-            bytes: 8 * 1024 * 1024,
-        }
-    }
-}
-
-/// A problem and where it is.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
-    pub(super) line: Option<usize>,
-    pub(super) problem: Problem,
-}
-
-/// What is wrong with a document; never any of its content.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Problem {
-    /// The bytes are no text.
-    #[error("not UTF-8")]
-    NotUtf8,
-    /// A character that YAML does not allow unescaped.
-    #[error("control characters are not allowed")]
-    ControlCharacter,
-    /// Not YAML.
-    #[error("not valid YAML: {0}")]
-    Syntax(&'static str),
-    /// More than one document.
-    #[error("more than one YAML document")]
-    SeveralDocuments,
-    /// A scalar or a list instead of a map.
-    #[error("the root must be a map")]
-    RootNotAMap,
-    /// The same key twice in one map.
-    #[error("a key appears twice in one map")]
-    DuplicateKey,
-    /// Something that cannot be a key of values.
-    #[error("a key must be text, an integer or a boolean")]
-    InvalidKey,
-    /// A key that Helm could not read back.
-    #[error("a key is too long")]
-    KeyTooLong,
-    /// `<<` with something else than maps.
-    #[error("only maps can be merged with <<")]
-    InvalidMerge,
-    /// An alias to a collection that it is part of.
-    #[error("an alias refers to a collection it is inside of")]
-    AliasOfAncestor,
-    /// A tag that values have no use for.
-    #[error("this tag is not supported")]
-    UnknownTag,
-    /// A value that is not what its tag says.
-    #[error("the value does not fit its tag")]
-    TagMismatch,
-    /// A number that would be rounded.
-    #[error("the number is too large to be kept exactly; quote it")]
-    NumberTooLarge,
-    /// `.nan` or `.inf`.
-    #[error("values have no NaN and no infinity")]
-    NotFinite,
-    /// Too deep.
-    #[error("nested more than 64 levels deep")]
-    TooDeep,
-    /// Too many nodes or too much text, all documents of the bundle together.
-    #[error("too many values, counting every use of an alias")]
-    TooComplex,
-}
-
-impl Problem {
-    fn at(self, line: usize) -> Refusal {
-        Refusal {
-            line: Some(line),
-            problem: self,
-        }
-    }
-}
-
-impl From<&ScanError> for Refusal {
-    fn from(error: &ScanError) -> Self {
-        // The parser's own words may quote the document, so only known words are passed on.
-        let problem = match error.kind() {
-            ErrorKind::RecursionLimitExceeded => Problem::TooDeep,
-            ErrorKind::UnknownAnchor => Problem::Syntax("an alias refers to no anchor"),
-            ErrorKind::MappingValueNotAllowed
-            | ErrorKind::InvalidMappingValueWhitespace
-            | ErrorKind::InvalidColonPlacement => {
-                Problem::Syntax("mapping values are not allowed here")
-            }
-            ErrorKind::TabNotAllowed
-            | ErrorKind::TabInBlockIndentation
-            | ErrorKind::TabInIndentation
-            | ErrorKind::TabAtBlockScalarStart
-            | ErrorKind::TabInPlainScalar => Problem::Syntax("a tab is used for indentation"),
-            ErrorKind::InvalidIndentation
-            | ErrorKind::InvalidFlowScalarIndent
-            | ErrorKind::InvalidQuotedScalarIndent
-            | ErrorKind::InvalidBlockScalarIndent => Problem::Syntax("wrong indentation"),
-            ErrorKind::UnclosedQuotedScalar => Problem::Syntax("a quote is not closed"),
-            ErrorKind::UnclosedFlowCollection { .. }
-            | ErrorKind::UnexpectedEofFlowSequence
-            | ErrorKind::UnexpectedEofFlowMapping
-            | ErrorKind::MismatchedFlowCollectionEnd { .. }
-            | ErrorKind::MisplacedFlowCollectionEnd => {
-                Problem::Syntax("brackets or braces do not match")
-            }
-            ErrorKind::SimpleKeyExpected | ErrorKind::ExpectedBlockMappingKey => {
-                Problem::Syntax("a key with a colon is expected")
-            }
-            ErrorKind::UnexpectedCharacter { .. } => Problem::Syntax("unexpected character"),
-            _ => Problem::Syntax("the parser cannot read on"),
-        };
-        problem.at(error.marker().line())
-    }
-}
-
 /// The text without a byte order mark, if every character in it is one YAML allows.
 fn readable(text: &[u8]) -> Result<&str, Refusal> {
-    let text = std::str::from_utf8(text).map_err(|error| {
-        Problem::NotUtf8.at(line_at(&text[..error.valid_up_to()]))
-    })?;
+    let text = std::str::from_utf8(text)
+        .map_err(|error| Problem::NotUtf8.at(line_at(&text[..error.valid_up_to()])))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     // The parser takes a NUL for the end of its input, and would not see what follows.
-    match text.find(|character| !matches!(character, '\t' | '\n' | '\r') && !file::is_printable(character)) {
+    match text.find(|character| {
+        !matches!(character, '\t' | '\n' | '\r') && !file::is_printable(character)
+    }) {
         Some(position) => Err(Problem::ControlCharacter.at(line_at(&text.as_bytes()[..position]))),
         None => Ok(text),
     }
@@ -179,7 +56,10 @@ fn readable(text: &[u8]) -> Result<&str, Refusal> {
 /// documents in Secrets often do; a password would get a line break that nobody wrote.
 fn end_without_line_break(event: &mut Event<'_>, text: &str) {
     if let Event::Scalar(scalar, ScalarStyle::Literal | ScalarStyle::Folded, ..) = event
-        && text.lines().next_back().is_some_and(|line| !line.trim_start_matches(' ').is_empty())
+        && text
+            .lines()
+            .next_back()
+            .is_some_and(|line| !line.trim_start_matches(' ').is_empty())
         && !text.ends_with(['\n', '\r'])
         && scalar.ends_with('\n')
     {
@@ -276,8 +156,14 @@ impl<'budget> Builder<'budget> {
     /// Whether `<<` stands where a key is expected; then it is taken as one.
     fn begin_merge(&mut self) -> Result<bool, Problem> {
         match self.open.last_mut().map(|open| &mut open.content) {
-            Some(Content::Map { merged: Some(_), key: None, .. }) => Err(Problem::DuplicateKey),
-            Some(Content::Map { key: key @ None, .. }) => {
+            Some(Content::Map {
+                merged: Some(_),
+                key: None,
+                ..
+            }) => Err(Problem::DuplicateKey),
+            Some(Content::Map {
+                key: key @ None, ..
+            }) => {
                 *key = Some(Key::Merge);
                 Ok(true)
             }
@@ -287,7 +173,8 @@ impl<'budget> Builder<'budget> {
 
     fn repeat(&mut self, anchor: usize) -> Result<(), Problem> {
         let value = self.anchors.get(&anchor).ok_or(Problem::AliasOfAncestor)?;
-        self.budget.charge_copy(value, MAX_DEPTH - self.open.len())?;
+        self.budget
+            .charge_copy(value, MAX_DEPTH - self.open.len())?;
         let value = value.clone();
         self.add(value, 0)
     }
@@ -317,7 +204,11 @@ impl Content {
     fn add(&mut self, value: Value) -> Result<(), Problem> {
         match self {
             Self::List(items) => items.push(value),
-            Self::Map { entries, merged, key } => match key.take() {
+            Self::Map {
+                entries,
+                merged,
+                key,
+            } => match key.take() {
                 None => {
                     let name = key_name(value)?;
                     if entries.contains_key(&name) {
@@ -337,37 +228,13 @@ impl Content {
     fn finished(self) -> Value {
         match self {
             Self::List(items) => Value::Array(items),
-            Self::Map { entries, merged, .. } => {
+            Self::Map {
+                entries, merged, ..
+            } => {
                 let mut all = merged.unwrap_or_default();
                 all.extend(entries);
                 Value::Object(all.into_iter().collect())
             }
-        }
-    }
-}
-
-impl Budget {
-    fn charge(&mut self, nodes: usize, bytes: usize) -> Result<(), Problem> {
-        self.nodes = self.nodes.checked_sub(nodes).ok_or(Problem::TooComplex)?;
-        self.bytes = self.bytes.checked_sub(bytes).ok_or(Problem::TooComplex)?;
-        Ok(())
-    }
-
-    fn charge_copy(&mut self, value: &Value, depth: usize) -> Result<(), Problem> {
-        self.charge(1, value.as_str().map_or(0, str::len))?;
-        match value {
-            Value::Array(items) => {
-                let depth = depth.checked_sub(1).ok_or(Problem::TooDeep)?;
-                items.iter().try_for_each(|item| self.charge_copy(item, depth))
-            }
-            Value::Object(entries) => {
-                let depth = depth.checked_sub(1).ok_or(Problem::TooDeep)?;
-                entries.iter().try_for_each(|(key, value)| {
-                    self.charge(1, key.len())?;
-                    self.charge_copy(value, depth)
-                })
-            }
-            _ => Ok(()),
         }
     }
 }

@@ -94,7 +94,10 @@ mod tests {
 
     #[test]
     fn a_text_of_several_lines_is_masked_line_by_line_and_inside_of_json() {
-        let texts = of(&json!({"a": "line one\n}\nline \"two\"\n"}), SourceKind::Secret);
+        let texts = of(
+            &json!({"a": "line one\n}\nline \"two\"\n"}),
+            SourceKind::Secret,
+        );
         for text in ["line one", "line \"two\"", r#"line one\n}\nline \"two\""#] {
             assert!(texts.contains(&text.to_owned()), "{text}");
         }

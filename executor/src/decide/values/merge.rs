@@ -2,6 +2,7 @@
 //! everything else is replaced as a whole, so that each leaf has exactly one origin. Pure.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
@@ -36,7 +37,10 @@ impl Tree {
     }
 
     /// Every leaf with the keys that lead to it, in the order of the keys.
-    pub(super) fn leaves<'tree>(&'tree self, visit: &mut impl FnMut(&[&'tree str], &'tree Value, SourceKind)) {
+    pub(super) fn leaves<'tree>(
+        &'tree self,
+        visit: &mut impl FnMut(&[&'tree str], &'tree Value, SourceKind),
+    ) {
         self.visit_leaves(&mut Vec::new(), visit);
     }
 
@@ -54,7 +58,8 @@ impl Tree {
         let mut lines = String::new();
         self.leaves(&mut |path, value, origin| {
             let path = Value::from(path.to_vec());
-            lines.push_str(&format!("{path} {origin} {value}\n"));
+            // Writing into a String cannot fail.
+            let _ = writeln!(lines, "{path} {origin} {value}");
         });
         lines.into_bytes()
     }
@@ -123,14 +128,23 @@ mod tests {
     #[case::an_empty_map_replaces_a_scalar(&[json!({"a": 1}), json!({"a": {}})], json!({"a": {}}))]
     #[case::an_empty_map_is_filled(&[json!({"a": {}}), json!({"a": {"b": {"c": 1}}})], json!({"a": {"b": {"c": 1}}}))]
     #[case::an_empty_list_replaces(&[json!({"a": [1]}), json!({"a": []})], json!({"a": []}))]
-    fn a_later_document_is_laid_over_an_earlier_one(#[case] documents: &[Value], #[case] result: Value) {
+    fn a_later_document_is_laid_over_an_earlier_one(
+        #[case] documents: &[Value],
+        #[case] result: Value,
+    ) {
         assert_eq!(Value::Object(merged(documents).document()), result);
     }
 
     #[test]
     fn each_leaf_knows_who_said_it_last() {
         let mut tree = merged(&[json!({"db": {"host": "a", "password": "none"}, "list": [1]})]);
-        tree.merge(json!({"db": {"password": "x"}}).as_object().unwrap().clone(), SECRET);
+        tree.merge(
+            json!({"db": {"password": "x"}})
+                .as_object()
+                .unwrap()
+                .clone(),
+            SECRET,
+        );
         let mut told = Vec::new();
         tree.leaves(&mut |path, _, origin| told.push((path.join("."), origin)));
         assert_eq!(

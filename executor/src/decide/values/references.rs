@@ -76,7 +76,9 @@ mod tests {
     use werf_shared::bundle::LocalReference;
 
     fn source(config_map: Option<&str>, secret: Option<&str>) -> ValuesSource {
-        let named = |name: &str| LocalReference { name: name.to_owned() };
+        let named = |name: &str| LocalReference {
+            name: name.to_owned(),
+        };
         ValuesSource {
             config_map_ref: config_map.map(named),
             secret_ref: secret.map(named),
@@ -89,14 +91,26 @@ mod tests {
     #[case::no_secret_name(&[source(None, Some(""))], "source 0: SecretRef name is empty")]
     #[case::nothing(&[source(Some("a"), None), source(None, None)], "source 1: neither ConfigMapRef nor SecretRef is set")]
     #[case::both(&[source(Some("a"), Some("b"))], "source 0: both ConfigMapRef and SecretRef are set")]
-    fn a_malformed_entry_is_named_as_the_guides_do(#[case] sources: &[ValuesSource], #[case] told: &str) {
+    fn a_malformed_entry_is_named_as_the_guides_do(
+        #[case] sources: &[ValuesSource],
+        #[case] told: &str,
+    ) {
         assert_eq!(check(sources).unwrap_err().to_string(), told);
     }
 
     #[test]
     fn entries_keep_their_order_and_whether_they_may_be_missing() {
         let refs = check(&[source(None, Some("b")), source(Some("a"), None)]).unwrap();
-        let told: Vec<_> = refs.iter().map(|r| (r.index, r.kind, r.name.as_str(), r.optional)).collect();
-        assert_eq!(told, [(0, SourceKind::Secret, "b", true), (1, SourceKind::ConfigMap, "a", true)]);
+        let told: Vec<_> = refs
+            .iter()
+            .map(|r| (r.index, r.kind, r.name.as_str(), r.optional))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (0, SourceKind::Secret, "b", true),
+                (1, SourceKind::ConfigMap, "a", true)
+            ]
+        );
     }
 }

@@ -1,5 +1,5 @@
 //! Which value does an unquoted YAML scalar stand for? Answered as Helm's `--values` does, which
-//! reads YAML with go-yaml v2: people move their values files into ConfigMaps, and `yes`, `0644`
+//! reads YAML with go-yaml v2: people move their values files into config maps, and `yes`, `0644`
 //! or `1_000` must not change their meaning on the way. Numbers that Helm would round are refused
 //! instead.
 
@@ -174,7 +174,10 @@ mod tests {
     #[case::octal_like("09999999999999999999", Problem::NumberTooLarge)]
     #[case::nan(".NaN", Problem::NotFinite)]
     #[case::infinity("-.inf", Problem::NotFinite)]
-    fn a_number_that_would_be_rounded_or_lost_is_refused(#[case] text: &str, #[case] problem: Problem) {
+    fn a_number_that_would_be_rounded_or_lost_is_refused(
+        #[case] text: &str,
+        #[case] problem: Problem,
+    ) {
         assert_eq!(plain(text), Err(problem));
     }
 

@@ -37,15 +37,25 @@ fn fingerprint(values: &Values) -> Vec<u8> {
 #[test]
 fn values_of_config_maps_are_arguments_and_values_of_secrets_are_not() {
     let sources = [
-        config_map(0, "app: {replicas: 3, image: 'app:1.10'}\ndb: {host: db, password: none}"),
+        config_map(
+            0,
+            "app: {replicas: 3, image: 'app:1.10'}\ndb: {host: db, password: none}",
+        ),
         secret(1, "db: {password: hunter2}"),
     ];
     let values = resolve(&sources).unwrap();
     assert_eq!(
         values.arguments,
-        ["--set-string=app.image=app:1.10", "--set=app.replicas=3", "--set-string=db.host=db"]
+        [
+            "--set-string=app.image=app:1.10",
+            "--set=app.replicas=3",
+            "--set-string=db.host=db"
+        ]
     );
-    assert_eq!(values.file.as_deref(), Some("\"db\":\n  \"password\": \"hunter2\"\n"));
+    assert_eq!(
+        values.file.as_deref(),
+        Some("\"db\":\n  \"password\": \"hunter2\"\n")
+    );
     assert!(values.secret_texts.contains(&"hunter2".to_owned()));
 }
 
@@ -59,7 +69,11 @@ fn a_later_config_map_makes_a_value_visible_again() {
 
 #[test]
 fn the_keys_of_one_source_are_merged_in_the_order_of_their_names() {
-    let documents = [("20-b.yaml", "a: 2"), ("10-a.yaml", "a: 1\nb: 1"), ("15", "# nothing")];
+    let documents = [
+        ("20-b.yaml", "a: 2"),
+        ("10-a.yaml", "a: 1\nb: 1"),
+        ("15", "# nothing"),
+    ];
     let values = resolve(&[source(0, SourceKind::ConfigMap, &documents)]).unwrap();
     assert_eq!(values.arguments, ["--set=a=2", "--set=b=1"]);
 }
@@ -72,7 +86,12 @@ fn nothing_makes_nothing() {
 
 #[test]
 fn a_null_reaches_the_chart() {
-    let values = resolve(&[config_map(0, "a: {b: 1}\nc: 1"), config_map(1, "a: null"), secret(2, "c:")]).unwrap();
+    let values = resolve(&[
+        config_map(0, "a: {b: 1}\nc: 1"),
+        config_map(1, "a: null"),
+        secret(2, "c:"),
+    ])
+    .unwrap();
     assert_eq!(values.arguments, ["--set=a=null"]);
     assert_eq!(values.file.as_deref(), Some("\"c\": null\n"));
 }
@@ -86,7 +105,10 @@ fn a_null_reaches_the_chart() {
     config_map(0, "a: b: c"),
     "ConfigMap 'source-0' key 'values.yaml' line 1: not valid YAML: mapping values are not allowed here"
 )]
-#[case::not_a_map(secret(0, CANARY), "Secret 'source-0' key 'values.yaml' line 1: the root must be a map")]
+#[case::not_a_map(
+    secret(0, CANARY),
+    "Secret 'source-0' key 'values.yaml' line 1: the root must be a map"
+)]
 #[case::unknown_alias(
     secret(0, &format!("a: *{CANARY}")),
     "Secret 'source-0' key 'values.yaml' line 1: not valid YAML: an alias refers to no anchor"
@@ -102,7 +124,10 @@ fn a_source_may_hold_one_mebibyte() {
     let text = |bytes: usize| format!("# {}", "x".repeat(bytes - 2));
     assert!(resolve(&[config_map(0, &text(MAX_SOURCE_BYTES))]).is_ok());
     let refusal = resolve(&[secret(0, &text(MAX_SOURCE_BYTES + 1))]).unwrap_err();
-    assert_eq!(refusal.to_string(), "Secret 'source-0' holds more than 1 MiB of values");
+    assert_eq!(
+        refusal.to_string(),
+        "Secret 'source-0' holds more than 1 MiB of values"
+    );
 }
 
 #[test]
@@ -125,7 +150,10 @@ fn debug_output_holds_no_values() {
 #[case::other_value(&[config_map(0, "a: 1\nb: 3")], false)]
 #[case::other_type(&[config_map(0, "a: 1\nb: '2'")], false)]
 #[case::other_origin(&[secret(0, "a: 1\nb: 2")], false)]
-fn the_fingerprint_changes_with_what_is_said_and_by_whom(#[case] sources: &[Source], #[case] same: bool) {
+fn the_fingerprint_changes_with_what_is_said_and_by_whom(
+    #[case] sources: &[Source],
+    #[case] same: bool,
+) {
     let first = resolve(&[config_map(0, "a: 1\nb: 2")]).unwrap();
     let second = resolve(sources).unwrap();
     assert_eq!(fingerprint(&first) == fingerprint(&second), same);
@@ -162,7 +190,8 @@ fn document() -> impl Strategy<Value = Value> {
             proptest::collection::btree_map(text(), inner, 0..4).prop_map(|map| json!(map)),
         ]
     });
-    proptest::collection::btree_map(prop_oneof!["[a-c]", text()], value, 0..4).prop_map(|map| json!(map))
+    proptest::collection::btree_map(prop_oneof!["[a-c]", text()], value, 0..4)
+        .prop_map(|map| json!(map))
 }
 
 /// What the documents say together, told without origins.
@@ -196,7 +225,7 @@ proptest! {
         }
         let values = resolve(&sources).unwrap();
         let file = values.file.as_deref().unwrap_or_default();
-        let mut arrived = document::parse(file.as_bytes(), &mut document::Budget::default()).unwrap();
+        let mut arrived = document::parse(file.as_bytes(), &mut Budget::default()).unwrap();
         for flag in ["--set-json=", "--set=", "--set-string="] {
             for argument in values.arguments.iter().filter_map(|argument| argument.strip_prefix(flag)) {
                 strvals::set(&mut arrived, flag, argument);
@@ -218,7 +247,10 @@ proptest! {
 /// `value` with the canary in each of its strings.
 fn marked(value: Value) -> Value {
     match value {
-        Value::Object(entries) => entries.into_iter().map(|(key, value)| (key, marked(value))).collect(),
+        Value::Object(entries) => entries
+            .into_iter()
+            .map(|(key, value)| (key, marked(value)))
+            .collect(),
         Value::Array(items) => items.into_iter().map(marked).collect(),
         Value::String(text) => Value::from(format!("{text}{CANARY}")),
         other => Value::from(format!("{CANARY}{other}")),

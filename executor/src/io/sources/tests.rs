@@ -23,8 +23,14 @@ fn apiserver(answers: &[(&'static str, u16, &'static str)]) -> (Client, Arc<Mute
         let answer = answers.iter().find(|(known, ..)| *known == path);
         let (code, body) = answer.map_or((404, ""), |(_, code, body)| (*code, *body));
         log.lock().unwrap().push(path);
-        let body = if code < 300 { body.to_owned() } else { failure(code) };
-        let response = Response::builder().status(code).body(Body::from(body.into_bytes()));
+        let body = if code < 300 {
+            body.to_owned()
+        } else {
+            failure(code)
+        };
+        let response = Response::builder()
+            .status(code)
+            .body(Body::from(body.into_bytes()));
         async move { Ok::<_, Infallible>(response.unwrap()) }
     });
     (Client::new(service, "default"), asked)
@@ -48,39 +54,70 @@ fn reference(kind: SourceKind) -> SourceRef {
 
 fn documents(sources: &[Source]) -> Vec<(&str, &[u8])> {
     let documents = sources.iter().flat_map(|source| &source.documents);
-    documents.map(|(key, text)| (key.as_str(), text.as_slice())).collect()
+    documents
+        .map(|(key, text)| (key.as_str(), text.as_slice()))
+        .collect()
 }
 
 #[tokio::test]
 async fn texts_and_bytes_of_a_config_map_are_documents() {
     let body = r#"{"metadata":{"name":"x"},"data":{"a":"b: 1"},"binaryData":{"c":"ZDogMQ=="}}"#;
     let (client, _) = apiserver(&[(CONFIG_MAP, 200, body)]);
-    let sources = fetch(&client, &[reference(SourceKind::ConfigMap)], "a", "a").await.unwrap();
-    assert_eq!(documents(&sources), [("a", b"b: 1".as_slice()), ("c", b"d: 1")]);
+    let sources = fetch(&client, &[reference(SourceKind::ConfigMap)], "a", "a")
+        .await
+        .unwrap();
+    assert_eq!(
+        documents(&sources),
+        [("a", b"b: 1".as_slice()), ("c", b"d: 1")]
+    );
 }
 
 #[tokio::test]
 async fn the_bundles_namespace_comes_first() {
     let answers = [
-        (SECRET, 200, r#"{"metadata":{"name":"x"},"data":{"a":"Zmlyc3Q="}}"#),
-        (SECRET_IN_TARGET, 200, r#"{"metadata":{"name":"x"},"data":{"a":"c2Vjb25k"}}"#),
+        (
+            SECRET,
+            200,
+            r#"{"metadata":{"name":"x"},"data":{"a":"Zmlyc3Q="}}"#,
+        ),
+        (
+            SECRET_IN_TARGET,
+            200,
+            r#"{"metadata":{"name":"x"},"data":{"a":"c2Vjb25k"}}"#,
+        ),
     ];
     let (client, asked) = apiserver(&answers);
-    let sources = fetch(&client, &[reference(SourceKind::Secret)], "a", "b").await.unwrap();
+    let sources = fetch(&client, &[reference(SourceKind::Secret)], "a", "b")
+        .await
+        .unwrap();
     assert_eq!(documents(&sources), [("a", b"first".as_slice())]);
     assert_eq!(*asked.lock().unwrap(), [SECRET]);
 
     let (client, asked) = apiserver(&answers[1..]);
-    let sources = fetch(&client, &[reference(SourceKind::Secret)], "a", "b").await.unwrap();
+    let sources = fetch(&client, &[reference(SourceKind::Secret)], "a", "b")
+        .await
+        .unwrap();
     assert_eq!(documents(&sources), [("a", b"second".as_slice())]);
     assert_eq!(*asked.lock().unwrap(), [SECRET, SECRET_IN_TARGET]);
 }
 
 #[rstest::rstest]
-#[case::config_map(SourceKind::ConfigMap, "a", "failed to get ConfigMap 'x' from namespace 'a'")]
+#[case::config_map(
+    SourceKind::ConfigMap,
+    "a",
+    "failed to get ConfigMap 'x' from namespace 'a'"
+)]
 #[case::secret(SourceKind::Secret, "a", "failed to get Secret 'x' from namespace 'a'")]
-#[case::config_map_in_two(SourceKind::ConfigMap, "b", "configMap 'x' not found in namespaces 'a' or 'b'")]
-#[case::secret_in_two(SourceKind::Secret, "b", "secret 'x' not found in namespaces 'a' or 'b'")]
+#[case::config_map_in_two(
+    SourceKind::ConfigMap,
+    "b",
+    "configMap 'x' not found in namespaces 'a' or 'b'"
+)]
+#[case::secret_in_two(
+    SourceKind::Secret,
+    "b",
+    "secret 'x' not found in namespaces 'a' or 'b'"
+)]
 #[tokio::test]
 async fn a_missing_source_is_told_as_the_guides_do(
     #[case] kind: SourceKind,
@@ -88,9 +125,17 @@ async fn a_missing_source_is_told_as_the_guides_do(
     #[case] told: &str,
 ) {
     let (client, asked) = apiserver(&[]);
-    let error = fetch(&client, &[reference(kind)], "a", target).await.unwrap_err();
-    assert_eq!((chain(&error).as_str(), error.class()), (told, Class::Rejected));
-    assert_eq!(asked.lock().unwrap().len(), if target == "a" { 1 } else { 2 });
+    let error = fetch(&client, &[reference(kind)], "a", target)
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (chain(&error).as_str(), error.class()),
+        (told, Class::Rejected)
+    );
+    assert_eq!(
+        asked.lock().unwrap().len(),
+        if target == "a" { 1 } else { 2 }
+    );
 }
 
 #[rstest::rstest]
@@ -102,7 +147,10 @@ async fn a_missing_source_is_told_as_the_guides_do(
 #[tokio::test]
 async fn a_failing_apiserver_is_no_missing_source(#[case] code: u16, #[case] class: Class) {
     let (client, asked) = apiserver(&[(SECRET, code, "")]);
-    let optional = SourceRef { optional: true, ..reference(SourceKind::Secret) };
+    let optional = SourceRef {
+        optional: true,
+        ..reference(SourceKind::Secret)
+    };
     let error = fetch(&client, &[optional], "a", "b").await.unwrap_err();
     assert_eq!(error.class(), class);
     let told = format!("failed to get Secret 'x' from namespace 'a': {code} said so");
@@ -113,9 +161,15 @@ async fn a_failing_apiserver_is_no_missing_source(#[case] code: u16, #[case] cla
 #[tokio::test]
 async fn a_forbidden_source_is_not_skipped_even_if_optional() {
     let (client, asked) = apiserver(&[(SECRET, 403, "")]);
-    let optional = SourceRef { optional: true, ..reference(SourceKind::Secret) };
+    let optional = SourceRef {
+        optional: true,
+        ..reference(SourceKind::Secret)
+    };
     let error = fetch(&client, &[optional], "a", "b").await.unwrap_err();
-    assert_eq!(chain(&error), "failed to get Secret 'x' from namespace 'a': forbidden");
+    assert_eq!(
+        chain(&error),
+        "failed to get Secret 'x' from namespace 'a': forbidden"
+    );
     assert_eq!(error.class(), Class::Rejected);
     assert_eq!(*asked.lock().unwrap(), [SECRET]);
 }
@@ -127,30 +181,49 @@ async fn an_optional_source_may_be_missing_and_the_others_keep_their_order() {
     let mut refs: Vec<SourceRef> = (0..20)
         .map(|index| SourceRef {
             index,
-            ..reference(if index % 2 == 0 { SourceKind::Secret } else { SourceKind::ConfigMap })
+            ..reference(if index % 2 == 0 {
+                SourceKind::Secret
+            } else {
+                SourceKind::ConfigMap
+            })
         })
         .collect();
     refs[7].name = "missing".to_owned();
     refs[7].optional = true;
     let sources = fetch(&client, &refs, "a", "b").await.unwrap();
     let order: Vec<usize> = sources.iter().map(|source| source.index).collect();
-    assert_eq!(order, (0..20).filter(|index| *index != 7).collect::<Vec<_>>());
+    assert_eq!(
+        order,
+        (0..20).filter(|index| *index != 7).collect::<Vec<_>>()
+    );
 }
 
 #[tokio::test]
 async fn an_unreadable_secret_is_not_quoted() {
     let (client, _) = apiserver(&[(SECRET, 200, r#"{"metadata":{},"data":"hunter2"}"#)]);
-    let error = fetch(&client, &[reference(SourceKind::Secret)], "a", "a").await.unwrap_err();
-    assert_eq!(chain(&error), "failed to get Secret 'x' from namespace 'a': unreadable answer");
+    let error = fetch(&client, &[reference(SourceKind::Secret)], "a", "a")
+        .await
+        .unwrap_err();
+    assert_eq!(
+        chain(&error),
+        "failed to get Secret 'x' from namespace 'a': unreadable answer"
+    );
     assert!(!format!("{error:?}").contains("hunter2"));
     assert_eq!(error.class(), Class::Broken);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_silent_apiserver_is_given_up_on() {
-    let service = tower::service_fn(|_: Request<Body>| std::future::pending::<Result<Response<Body>, Infallible>>());
+    let service = tower::service_fn(|_: Request<Body>| {
+        std::future::pending::<Result<Response<Body>, Infallible>>()
+    });
     let client = Client::new(service, "default");
-    let error = fetch(&client, &[reference(SourceKind::ConfigMap)], "a", "a").await.unwrap_err();
-    assert_eq!(error.to_string(), "failed to get ConfigMap 'x' from namespace 'a': no answer within 10s");
+    let error = fetch(&client, &[reference(SourceKind::ConfigMap)], "a", "a")
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "failed to get ConfigMap 'x' from namespace 'a': no answer within 10s"
+    );
     assert_eq!(error.class(), Class::Transient);
 }

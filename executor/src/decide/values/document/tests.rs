@@ -63,14 +63,30 @@ fn a_document_is_read(#[case] text: &str, #[case] value: Value) {
 #[case::escape("a: \u{1b}[0m", 1, Problem::ControlCharacter)]
 #[case::tab("a:\n\tb: 1", 2, Problem::Syntax("a tab is used for indentation"))]
 #[case::two_colons("a: b: c", 1, Problem::Syntax("mapping values are not allowed here"))]
-fn a_document_is_refused_at_its_line(#[case] text: &str, #[case] line: usize, #[case] problem: Problem) {
-    assert_eq!(read(text), Err(Refusal { line: Some(line), problem }));
+fn a_document_is_refused_at_its_line(
+    #[case] text: &str,
+    #[case] line: usize,
+    #[case] problem: Problem,
+) {
+    assert_eq!(
+        read(text),
+        Err(Refusal {
+            line: Some(line),
+            problem
+        })
+    );
 }
 
 #[test]
 fn bytes_that_are_no_text_are_refused_at_their_line() {
     let refusal = parse(b"a: 1\nb: \xff", &mut Budget::default()).unwrap_err();
-    assert_eq!(refusal, Refusal { line: Some(2), problem: Problem::NotUtf8 });
+    assert_eq!(
+        refusal,
+        Refusal {
+            line: Some(2),
+            problem: Problem::NotUtf8
+        }
+    );
 }
 
 #[test]
@@ -79,7 +95,8 @@ fn nesting_ends_at_64_levels_with_or_without_aliases() {
     assert!(read(&nested(64)).is_ok());
     assert_eq!(read(&nested(65)).unwrap_err().problem, Problem::TooDeep);
     assert_eq!(read(&nested(10_000)).unwrap_err().problem, Problem::TooDeep);
-    let list = |depth: usize, inside: &str| format!("{}{inside}{}", "[".repeat(depth), "]".repeat(depth));
+    let list =
+        |depth: usize, inside: &str| format!("{}{inside}{}", "[".repeat(depth), "]".repeat(depth));
     let aliased = |depth| format!("a: &x {}\nb: {}", list(30, ""), list(depth, "*x"));
     assert!(read(&aliased(33)).is_ok());
     assert_eq!(read(&aliased(34)).unwrap_err().problem, Problem::TooDeep);
@@ -91,7 +108,7 @@ fn aliases_do_not_blow_up() {
     for level in 1..10 {
         let before = format!("*a{}", level - 1);
         let items = vec![before; 10].join(", ");
-        laughs.push_str(&format!("a{level}: &a{level} [{items}]\n"));
+        laughs = format!("{laughs}a{level}: &a{level} [{items}]\n");
     }
     assert_eq!(read(&laughs).unwrap_err().problem, Problem::TooComplex);
 
@@ -104,14 +121,20 @@ fn the_budget_is_shared_by_all_documents() {
     let document = format!("a: [{}]", "1, ".repeat(60_000));
     let mut budget = Budget::default();
     assert!(parse(document.as_bytes(), &mut budget).is_ok());
-    assert_eq!(parse(document.as_bytes(), &mut budget).unwrap_err().problem, Problem::TooComplex);
+    assert_eq!(
+        parse(document.as_bytes(), &mut budget).unwrap_err().problem,
+        Problem::TooComplex
+    );
 }
 
 #[test]
 fn a_key_that_helm_could_not_read_back_is_refused() {
     let with_key = |length: usize| format!("? {}\n: 1", "k".repeat(length));
     assert!(read(&with_key(998)).is_ok());
-    assert_eq!(read(&with_key(999)).unwrap_err().problem, Problem::KeyTooLong);
+    assert_eq!(
+        read(&with_key(999)).unwrap_err().problem,
+        Problem::KeyTooLong
+    );
 }
 
 proptest::proptest! {

@@ -13,14 +13,17 @@ use super::*;
 fn helm(questions: &[Value]) -> Vec<Option<Value>> {
     let mut program = Command::new("go")
         .args(["run", "."])
-        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/strvals-check"))
+        .current_dir(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../tests/strvals-check"
+        ))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let mut input = program.stdin.take().unwrap();
-    let lines: String = questions.iter().map(|question| format!("{question}\n")).collect();
-    let writer = std::thread::spawn(move || input.write_all(lines.as_bytes()).unwrap());
+    let lines: Vec<String> = questions.iter().map(Value::to_string).collect();
+    let writer = std::thread::spawn(move || input.write_all(lines.join("\n").as_bytes()).unwrap());
     let output = program.wait_with_output().unwrap();
     writer.join().unwrap();
     let answers: Vec<Value> = serde_json::Deserializer::from_slice(&output.stdout)
@@ -28,7 +31,10 @@ fn helm(questions: &[Value]) -> Vec<Option<Value>> {
         .collect::<Result<_, _>>()
         .unwrap();
     assert_eq!(answers.len(), questions.len());
-    answers.into_iter().map(|mut answer| answer.get_mut("values").map(Value::take)).collect()
+    answers
+        .into_iter()
+        .map(|mut answer| answer.get_mut("values").map(Value::take))
+        .collect()
 }
 
 /// `value` with every number as the float that Helm may make of it, as exactly as this test's
@@ -37,14 +43,19 @@ fn as_floats(value: Value) -> Value {
     match value {
         Value::Number(number) => Value::from(format!("{:.14e}", number.as_f64().unwrap() + 0.0)),
         Value::Array(items) => items.into_iter().map(as_floats).collect(),
-        Value::Object(entries) => entries.into_iter().map(|(key, value)| (key, as_floats(value))).collect(),
+        Value::Object(entries) => entries
+            .into_iter()
+            .map(|(key, value)| (key, as_floats(value)))
+            .collect(),
         other => other,
     }
 }
 
 fn samples<T: std::fmt::Debug>(count: usize, strategy: impl Strategy<Value = T>) -> Vec<T> {
     let mut runner = TestRunner::deterministic();
-    (0..count).map(|_| strategy.new_tree(&mut runner).unwrap().current()).collect()
+    (0..count)
+        .map(|_| strategy.new_tree(&mut runner).unwrap().current())
+        .collect()
 }
 
 #[test]
@@ -54,15 +65,23 @@ fn helm_itself_gets_the_merged_document_back() {
     let mut questions = Vec::new();
     let mut meant = Vec::new();
     for (shown, hidden) in pairs {
-        let sources = [config_map(0, &written(&shown)), secret(1, &written(&hidden))];
+        let sources = [
+            config_map(0, &written(&shown)),
+            secret(1, &written(&hidden)),
+        ];
         let values = resolve(&sources).unwrap();
-        questions.push(json!({"file": values.file.unwrap_or_default(), "arguments": values.arguments}));
+        questions
+            .push(json!({"file": values.file.unwrap_or_default(), "arguments": values.arguments}));
         let mut expected = shown;
         laid_over(&mut expected, hidden);
         meant.push(expected);
     }
     for ((answer, expected), question) in helm(&questions).into_iter().zip(meant).zip(questions) {
-        assert_eq!(answer.map(as_floats), Some(as_floats(expected)), "{question}");
+        assert_eq!(
+            answer.map(as_floats),
+            Some(as_floats(expected)),
+            "{question}"
+        );
     }
 }
 
@@ -70,17 +89,33 @@ fn helm_itself_gets_the_merged_document_back() {
 #[ignore = "needs Go"]
 fn what_helm_can_read_means_the_same_here_or_is_refused() {
     let number = "[-+]?(0[xXoObB]?)?[0-9a-f_]{0,8}(\\.[0-9]{0,3})?([eE][-+]?[0-9]{0,3})?";
-    let word = "(~|null|NULL|nUll|y|N|yes|No|on|OFF|true|False|tRUE|\\.5|<<|=|2001-1-2|1:20|-|\\+|\\.)";
+    let word =
+        "(~|null|NULL|nUll|y|N|yes|No|on|OFF|true|False|tRUE|\\.5|<<|=|2001-1-2|1:20|-|\\+|\\.)";
     // YAML 1.1 and 1.2 part where an indicator touches what follows: `[?a]`, `{a:}`, `&a:b`.
     let soup = "([-a-c0-2{}\\[\\],!'\"|>#<~. \n]|: |:\n|&[ab] |\\*[ab] ){0,16}";
-    let mut texts: Vec<String> = samples(5000, number).into_iter().map(|text| format!("a: {text}")).collect();
-    texts.extend(samples(200, word).into_iter().map(|text| format!("a: {text}")));
-    texts.extend(samples(200, word).into_iter().map(|text| format!("{text}: a")));
-    texts.extend(samples(100_000, soup));
-    texts.extend(samples(100_000, soup).into_iter().map(|text| format!("a: {text}")));
+    let mut texts: Vec<String> = samples(5000, number)
+        .into_iter()
+        .map(|text| format!("a: {text}"))
+        .collect();
+    texts.extend(
+        samples(200, word)
+            .into_iter()
+            .map(|text| format!("a: {text}")),
+    );
+    texts.extend(
+        samples(200, word)
+            .into_iter()
+            .map(|text| format!("{text}: a")),
+    );
+    texts.extend(samples(20_000, soup));
+    texts.extend(
+        samples(20_000, soup)
+            .into_iter()
+            .map(|text| format!("a: {text}")),
+    );
     let (mut questions, mut read) = (Vec::new(), Vec::new());
     for text in texts {
-        if let Ok(document) = document::parse(text.as_bytes(), &mut document::Budget::default()) {
+        if let Ok(document) = document::parse(text.as_bytes(), &mut Budget::default()) {
             questions.push(json!({ "file": text }));
             read.push(Value::Object(document));
         }
@@ -93,5 +128,10 @@ fn what_helm_can_read_means_the_same_here_or_is_refused() {
             different.push(format!("{question}: here {read}, there {answer}"));
         }
     }
-    assert!(different.is_empty(), "{}:\n{}", different.len(), different.join("\n"));
+    assert!(
+        different.is_empty(),
+        "{}:\n{}",
+        different.len(),
+        different.join("\n")
+    );
 }

@@ -9,27 +9,44 @@ use serde_json::{Map, Value};
 /// Does to `values` what Helm does for one argument of `flag`.
 pub(super) fn set(values: &mut Map<String, Value>, flag: &str, argument: &str) {
     assert!(!argument.contains('\0'), "no argument can hold a NUL");
-    assert_eq!(expanded(argument), argument, "Kubernetes changes the argument");
+    assert_eq!(
+        expanded(argument),
+        argument,
+        "Kubernetes changes the argument"
+    );
     if flag == "--set-json=" {
-        assert!(!argument.trim_start().starts_with('{'), "read as a whole document");
+        assert!(
+            !argument.trim_start().starts_with('{'),
+            "read as a whole document"
+        );
     }
     let mut input = argument.chars().peekable();
     read_key(&mut input, values, flag, 0);
     assert_eq!(input.next(), None, "one argument sets one value");
 }
 
-fn read_key(input: &mut Peekable<Chars<'_>>, values: &mut Map<String, Value>, flag: &str, dots: usize) {
+fn read_key(
+    input: &mut Peekable<Chars<'_>>,
+    values: &mut Map<String, Value>,
+    flag: &str,
+    dots: usize,
+) {
     assert!(dots <= 30, "nested too deep");
     let (key, stop) = until(input, &['=', '[', ',', '.']);
     assert!(!key.is_empty(), "an empty key is dropped");
     match stop {
         Some('.') => {
-            let inner = values.entry(key).or_insert_with(|| Value::Object(Map::new()));
+            let inner = values
+                .entry(key)
+                .or_insert_with(|| Value::Object(Map::new()));
             read_key(input, inner.as_object_mut().expect("a map"), flag, dots + 1);
         }
         Some('=') => {
             let value = read_value(input, flag);
-            assert!(values.insert(key, value).is_none(), "two places say the same");
+            assert!(
+                values.insert(key, value).is_none(),
+                "two places say the same"
+            );
         }
         other => panic!("a key ended with {other:?}"),
     }
@@ -81,7 +98,10 @@ fn expanded(argument: &str) -> String {
         if let Some(after) = rest.strip_prefix('$') {
             expanded.push('$');
             rest = after;
-        } else if let Some((_, after)) = rest.strip_prefix('(').and_then(|inner| inner.split_once(')')) {
+        } else if let Some((_, after)) = rest
+            .strip_prefix('(')
+            .and_then(|inner| inner.split_once(')'))
+        {
             expanded.push_str("<value>");
             rest = after;
         } else {
