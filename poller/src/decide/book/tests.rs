@@ -1,0 +1,340 @@
+//! Who is polled when: edits, resets, echoes, sharing, and busy hosts.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use werf_shared::bundle::status::Announced;
+
+use super::*;
+use crate::decide::newest::Rule;
+use crate::decide::watched::Known;
+
+const MINUTE: Duration = Duration::from_mins(1);
+
+pub(crate) fn bundle(uid: &str, generation: i64) -> Watched {
+    Watched {
+        uid: uid.to_owned(),
+        generation,
+        resting: false,
+        subscription: Ok(Subscription {
+            repository: "ghcr.io/org/app".parse().unwrap(),
+            insecure: false,
+        }),
+        interval: 15 * MINUTE,
+        rule: Rule::Newest,
+        status: Known::default(),
+    }
+}
+
+pub(crate) fn announced(mut watched: Watched, tag: &str) -> Watched {
+    watched.status.announced = Some(Announced {
+        tag: tag.to_owned(),
+        digest: format!("sha256:{}", "0".repeat(64)),
+        generation: watched.generation,
+    });
+    watched
+}
+
+fn of(repository: &str, uid: &str) -> Watched {
+    let mut watched = bundle(uid, 1);
+    watched.subscription = Ok(Subscription {
+        repository: repository.parse().unwrap(),
+        insecure: false,
+    });
+    watched
+}
+
+fn failing(mut watched: Watched, failures: u32) -> Watched {
+    watched.status.failures = failures;
+    watched
+}
+
+fn key(name: &str) -> BundleKey {
+    BundleKey::new("team", name)
+}
+
+struct Clock(Instant);
+
+impl Clock {
+    fn new() -> Self {
+        Self(Instant::from_std(std::time::Instant::now()))
+    }
+
+    fn moment(&self) -> Moment {
+        Moment {
+            instant: self.0,
+            wall: "2026-01-01T00:00:00Z".parse().unwrap(),
+        }
+    }
+}
+
+/// Runs what is due, with one result for everybody; gives the number of polls.
+fn run(book: &mut Book, now: Instant, succeeded: bool) -> usize {
+    let started = book.start_due(now);
+    for (subscription, _) in &started {
+        for (key, entry) in book.members(subscription) {
+            book.settle(&key, &entry.watched, succeeded, now, Jitter::NONE);
+        }
+        book.finished(subscription);
+    }
+    started.len()
+}
+
+#[test]
+fn an_edit_is_polled_at_once_and_an_echo_is_not() {
+    let clock = Clock::new();
+    let mut book = Book::new(4);
+    let apply =
+        |book: &mut Book, watched| book.apply(&key("a"), watched, clock.moment(), Jitter::NONE);
+    assert_eq!(apply(&mut book, bundle("u", 1)), Change::Added);
+    assert_eq!(run(&mut book, clock.0, true), 1);
+    assert_eq!(
+        apply(&mut book, announced(bundle("u", 1), "v1")),
+        Change::Echo
+    );
+    assert_eq!(run(&mut book, clock.0, true), 0);
+    assert_eq!(apply(&mut book, bundle("u", 2)), Change::Edited);
+    assert_eq!(run(&mut book, clock.0, true), 1);
+    assert_eq!(book.wake(), Some(clock.0 + 15 * MINUTE));
+}
+
+#[test]
+fn a_count_set_to_zero_by_a_person_is_polled_at_once() {
+    let clock = Clock::new();
+    let mut book = Book::new(4);
+    let mut apply = |watched| book.apply(&key("a"), watched, clock.moment(), Jitter::NONE);
+    apply(failing(bundle("u", 1), 6));
+    assert_eq!(apply(failing(bundle("u", 1), 5)), Change::Echo);
+    assert_eq!(apply(failing(bundle("u", 1), 0)), Change::Reset);
+    assert_eq!(book.get(&key("a")).unwrap().failures, 0);
+    assert_eq!(run(&mut book, clock.0, true), 1);
+}
+
+#[test]
+fn the_zero_after_a_recovery_is_an_echo() {
+    let clock = Clock::new();
+    let mut book = Book::new(4);
+    book.apply(
+        &key("a"),
+        failing(bundle("u", 1), 1),
+        clock.moment(),
+        Jitter::NONE,
+    );
+    let later = clock.0 + MINUTE;
+    assert_eq!(run(&mut book, later, true), 1);
+    let change = book.apply(&key("a"), bundle("u", 1), clock.moment(), Jitter::NONE);
+    assert_eq!(change, Change::Echo);
+    assert_eq!(run(&mut book, later, true), 0);
+}
+
+#[test]
+fn failures_are_counted_to_six_and_slow_down() {
+    let clock = Clock::new();
+    let mut book = Book::new(4);
+    book.apply(&key("a"), bundle("u", 1), clock.moment(), Jitter::NONE);
+    let mut now = clock.0;
+    let mut waits = Vec::new();
+    for _ in 0..8 {
+        assert_eq!(run(&mut book, now, false), 1);
+        let wake = book.wake().unwrap();
+        waits.push((wake - now).as_secs());
+        now = wake;
+    }
+    assert_eq!(waits, [30, 60, 120, 240, 480, 900, 900, 900]);
+    assert_eq!(book.get(&key("a")).unwrap().failures, 6);
+}
+
+#[test]
+fn a_suspended_bundle_rests_until_it_is_edited() {
+    let clock = Clock::new();
+    let mut book = Book::new(4);
+    let mut apply = |watched| book.apply(&key("a"), watched, clock.moment(), Jitter::NONE);
+    apply(bundle("u", 1));
+    let suspended = |generation| Watched {
+        resting: true,
+        ..bundle("u", generation)
+    };
+    assert_eq!(apply(suspended(2)), Change::Rested);
+    assert_eq!(apply(suspended(3)), Change::Echo);
+    assert_eq!(apply(bundle("u", 4)), Change::Edited);
+    assert_eq!(run(&mut book, clock.0, true), 1);
+}
+
+#[test]
+fn bundles_of_one_repository_share_the_poll_at_the_shortest_interval() {
+    let clock = Clock::new();
+    let mut book = Book::new(4);
+    let quick = Watched {
+        interval: 5 * MINUTE,
+        ..bundle("quick", 1)
+    };
+    book.apply(&key("quick"), quick, clock.moment(), Jitter::NONE);
+    book.apply(
+        &key("slow"),
+        bundle("slow", 1),
+        clock.moment(),
+        Jitter::NONE,
+    );
+    let mut polls = 0;
+    for minute in 0..60 {
+        polls += run(&mut book, clock.0 + minute * MINUTE, true);
+    }
+    assert_eq!(polls, 12);
+    book.remove(&key("quick"));
+    assert_eq!(run(&mut book, clock.0 + 69 * MINUTE, true), 0);
+    assert_eq!(run(&mut book, clock.0 + 70 * MINUTE, true), 1);
+}
+
+#[test]
+fn a_busy_host_delays_nobody_else() {
+    let clock = Clock::new();
+    let mut book = Book::new(2);
+    for n in 0..5 {
+        let watched = of(&format!("slow.example.com/app{n}"), &format!("u{n}"));
+        book.apply(
+            &key(&format!("slow{n}")),
+            watched,
+            clock.moment(),
+            Jitter::NONE,
+        );
+    }
+    let other = of("fast.example.com/app", "f");
+    book.apply(&key("zfast"), other, clock.moment(), Jitter::NONE);
+    let started = book.start_due(clock.0);
+    let hosts: Vec<&str> = started.iter().map(|(s, _)| s.repository.host()).collect();
+    assert_eq!(
+        hosts
+            .iter()
+            .filter(|host| **host == "slow.example.com")
+            .count(),
+        2
+    );
+    assert!(hosts.contains(&"fast.example.com"));
+    assert_eq!(book.wake(), None, "a full host is no reason to wake");
+    let first = started
+        .iter()
+        .find(|(s, _)| s.repository.host() == "slow.example.com");
+    book.finished(&first.unwrap().0);
+    assert_eq!(book.start_due(clock.0).len(), 1);
+}
+
+#[test]
+fn an_edit_during_a_poll_is_polled_after_it() {
+    let clock = Clock::new();
+    let mut book = Book::new(4);
+    book.apply(&key("a"), bundle("u", 1), clock.moment(), Jitter::NONE);
+    let started = book.start_due(clock.0);
+    book.apply(&key("a"), bundle("u", 2), clock.moment(), Jitter::NONE);
+    assert_eq!(book.start_due(clock.0), [], "it runs already");
+    let settled = book.settle(&key("a"), &bundle("u", 1), true, clock.0, Jitter::NONE);
+    assert_eq!(
+        settled, None,
+        "the result is about rules that no longer hold"
+    );
+    book.finished(&started[0].0);
+    assert_eq!(book.start_due(clock.0).len(), 1);
+}
+
+#[test]
+fn asking_during_a_poll_is_answered_by_the_next_one() {
+    let clock = Clock::new();
+    let mut book = Book::new(4);
+    book.apply(&key("a"), bundle("u", 1), clock.moment(), Jitter::NONE);
+    let started = book.start_due(clock.0);
+    assert!(book.ask(&key("a"), clock.0));
+    book.settle(&key("a"), &bundle("u", 1), true, clock.0, Jitter::NONE);
+    book.finished(&started[0].0);
+    assert_eq!(book.start_due(clock.0).len(), 1);
+    assert!(!book.ask(&key("b"), clock.0));
+}
+
+#[test]
+fn rules_hold_since_the_generation_that_brought_them() {
+    let clock = Clock::new();
+    let mut book = Book::new(4);
+    let mut since = |watched| {
+        book.apply(&key("a"), watched, clock.moment(), Jitter::NONE);
+        book.get(&key("a")).unwrap().rules_since
+    };
+    assert_eq!(since(bundle("u", 1)), 1);
+    let quicker = Watched {
+        interval: MINUTE,
+        ..bundle("u", 2)
+    };
+    assert_eq!(since(quicker), 1);
+    let constrained = Watched {
+        rule: Rule::Matching("^1".parse().unwrap()),
+        ..bundle("u", 3)
+    };
+    assert_eq!(since(constrained), 3);
+}
+
+#[test]
+fn a_bundle_created_again_starts_over() {
+    let clock = Clock::new();
+    let mut book = Book::new(4);
+    let mut apply = |watched| book.apply(&key("a"), watched, clock.moment(), Jitter::NONE);
+    apply(failing(bundle("first", 1), 6));
+    assert_eq!(apply(bundle("second", 1)), Change::Added);
+    assert_eq!(book.get(&key("a")).unwrap().failures, 0);
+    assert_eq!(run(&mut book, clock.0, true), 1);
+}
+
+proptest! {
+    /// Whatever happens in whatever order, no poll is lost and none runs twice at once.
+    #[test]
+    fn every_active_bundle_keeps_being_polled(steps in proptest::collection::vec((0_u8..6, 0_usize..4, 0_usize..3), 1..80)) {
+        let mut now = Clock::new().0;
+        let mut book = Book::new(1);
+        let mut running: Vec<Subscription> = Vec::new();
+        let mut generation = 1;
+        let repositories = ["a.example.com/x", "a.example.com/y", "b.example.com/x"];
+        for (step, name, repository) in steps {
+            let key = key(&name.to_string());
+            generation += 1;
+            let moment = Moment { instant: now, wall: "2026-01-01T00:00:00Z".parse().unwrap() };
+            match step {
+                0 | 1 => {
+                    let mut watched = of(repositories[repository], "u");
+                    watched.generation = generation;
+                    watched.resting = step == 1 && repository == 0;
+                    book.apply(&key, watched, moment, Jitter::NONE);
+                }
+                2 => { book.remove(&key); }
+                3 => { book.ask(&key, now); }
+                4 => now += MINUTE * 7,
+                _ => if let Some(subscription) = running.pop() {
+                    for (key, entry) in book.members(&subscription) {
+                        book.settle(&key, &entry.watched, name > 0, now, Jitter::NONE);
+                    }
+                    book.finished(&subscription);
+                }
+            }
+            for (subscription, _) in book.start_due(now) {
+                prop_assert!(!running.contains(&subscription));
+                running.push(subscription);
+            }
+        }
+        for subscription in running.drain(..) {
+            book.finished(&subscription);
+        }
+        let later = now + Duration::from_hours(1);
+        let mut polled = HashSet::new();
+        loop {
+            let started = book.start_due(later);
+            if started.is_empty() { break; }
+            for (subscription, _) in started {
+                for (key, entry) in book.members(&subscription) {
+                    book.settle(&key, &entry.watched, true, later, Jitter::NONE);
+                }
+                book.finished(&subscription);
+                polled.insert(subscription);
+            }
+        }
+        for entry in book.bundles.values() {
+            if let Some(subscription) = entry.watched.active() {
+                prop_assert!(polled.contains(subscription));
+            }
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! Does a version satisfy a constraint? The syntax and the answers are those of Masterminds/semver
+//! 3.5, which Helm uses: alternatives parted by `||`, comparators joined by commas or spaces,
+//! hyphen ranges, wildcards, and prereleases only where the alternative names one.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::str::FromStr;
+
+use semver::Version;
+use werf_shared::tag::parse_version;
+
+/// Longest constraint that is read, as in the original.
+const LENGTH_LIMIT: usize = 512;
+
+/// Most alternatives that are read, as in the original.
+const ALTERNATIVES_LIMIT: usize = 32;
+
+/// Which versions are wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Constraint {
+    text: String,
+    alternatives: Vec<Alternative>,
+}
+
+/// A text that is no constraint.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a version constraint such as '>=1.0.0, <2.0.0', '~1.2' or '1.x'")]
+pub struct InvalidConstraint(String);
+
+/// Comparators that must all hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Alternative {
+    comparators: Vec<Comparator>,
+    prereleases: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Comparator {
+    operator: Operator,
+    /// What was left out is zero.
+    version: Version,
+    given: Given,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Operator {
+    Equal,
+    NotEqual,
+    Greater,
+    GreaterEqual,
+    Less,
+    LessEqual,
+    Tilde,
+    Caret,
+}
+
+/// How many of a version's numbers were written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Given {
+    Nothing,
+    Major,
+    Minor,
+    Patch,
+}
+
+/// Longer spellings first: `=>` is not `=` followed by `>`.
+const OPERATORS: [(&str, Operator); 11] = [
+    ("!=", Operator::NotEqual),
+    (">=", Operator::GreaterEqual),
+    ("=>", Operator::GreaterEqual),
+    ("<=", Operator::LessEqual),
+    ("=<", Operator::LessEqual),
+    ("~>", Operator::Tilde),
+    ("=", Operator::Equal),
+    (">", Operator::Greater),
+    ("<", Operator::Less),
+    ("~", Operator::Tilde),
+    ("^", Operator::Caret),
+];
+
+impl Constraint {
+    /// The version is wanted.
+    pub fn matches(&self, version: &Version) -> bool {
+        self.alternatives.iter().any(|alternative| {
+            (version.pre.is_empty() || alternative.prereleases)
+                && alternative
+                    .comparators
+                    .iter()
+                    .all(|comparator| comparator.matches(version))
+        })
+    }
+
+    /// Some alternative looks at prereleases.
+    pub fn names_prereleases(&self) -> bool {
+        self.alternatives.iter().any(|a| a.prereleases)
+    }
+}
+
+impl FromStr for Constraint {
+    type Err = InvalidConstraint;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let invalid = || InvalidConstraint(text.chars().take(LENGTH_LIMIT).collect());
+        if text.len() > LENGTH_LIMIT || text.split("||").count() > ALTERNATIVES_LIMIT {
+            return Err(invalid());
+        }
+        let alternatives = text
+            .split("||")
+            .map(|part| Alternative::read(part).ok_or_else(invalid))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            text: text.to_owned(),
+            alternatives,
+        })
+    }
+}
+
+impl fmt::Display for Constraint {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.text)
+    }
+}
+
+impl Alternative {
+    fn read(text: &str) -> Option<Self> {
+        let mut comparators = Vec::new();
+        let mut rest = text.trim_ascii();
+        // What stands before the next comparator: an upper bound of a range takes the spaces
+        // behind it along, so a range may follow a range, but not a comparator without a comma.
+        let mut range_may_follow = true;
+        loop {
+            let (operator, after) = read_operator(rest);
+            let (first, after) = read_version(after.trim_ascii_start())?;
+            let range = operator
+                .is_none()
+                .then(|| read_upper_bound(after))
+                .flatten();
+            let is_range = range.is_some();
+            rest = match range {
+                Some((upper, after)) if range_may_follow => {
+                    comparators.push(Comparator::new(Operator::GreaterEqual, first));
+                    comparators.push(Comparator::new(Operator::LessEqual, upper));
+                    after
+                }
+                Some(_) => return None,
+                None => {
+                    comparators.push(Comparator::new(operator.unwrap_or(Operator::Equal), first));
+                    after
+                }
+            };
+            if rest.is_empty() {
+                break;
+            }
+            let spaced = rest.trim_ascii_start();
+            let joined = spaced.strip_prefix(',');
+            if joined.is_none() && spaced.len() == rest.len() {
+                return None;
+            }
+            range_may_follow = joined.is_some() || is_range;
+            rest = joined.unwrap_or(spaced).trim_ascii_start();
+        }
+        let prereleases = comparators.iter().any(|c| !c.version.pre.is_empty());
+        Some(Self {
+            comparators,
+            prereleases,
+        })
+    }
+}
+
+fn read_operator(text: &str) -> (Option<Operator>, &str) {
+    OPERATORS
+        .iter()
+        .find_map(|(spelling, operator)| Some((Some(*operator), text.strip_prefix(spelling)?)))
+        .unwrap_or((None, text))
+}
+
+/// ` - 2.0.0` behind a version, with space on both sides of the dash.
+fn read_upper_bound(text: &str) -> Option<((Version, Given), &str)> {
+    let dash = text.trim_ascii_start();
+    let behind = dash.strip_prefix('-')?;
+    let version = behind.trim_ascii_start();
+    if dash.len() == text.len() || version.len() == behind.len() {
+        return None;
+    }
+    read_version(version)
+}
+
+/// A version with wildcards or missing numbers, and what follows it.
+fn read_version(text: &str) -> Option<((Version, Given), &str)> {
+    let end = text
+        .find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '+' | '*')))
+        .unwrap_or(text.len());
+    let (word, after) = text.split_at(end);
+    let word = word.strip_prefix('v').unwrap_or(word);
+    let numbers_end = word.find(['-', '+']).unwrap_or(word.len());
+    let (numbers, tail) = word.split_at(numbers_end);
+    // Build metadata says nothing about order.
+    let pre = tail.split_once('+').map_or(tail, |(pre, _)| pre);
+    let parts: Vec<&str> = numbers.split('.').collect();
+    if parts.len() > 3
+        || !parts
+            .iter()
+            .all(|part| is_number(part) || is_wildcard(part))
+    {
+        return None;
+    }
+    let written = parts.iter().take_while(|part| is_number(part)).count();
+    let (given, complete) = match written {
+        0 => (Given::Nothing, format!("0.0.0{pre}")),
+        1 => (Given::Major, format!("{}.0.0{pre}", parts[0])),
+        2 => (Given::Minor, format!("{}.{}.0{pre}", parts[0], parts[1])),
+        _ => (Given::Patch, format!("{numbers}{tail}")),
+    };
+    Some(((parse_version(&complete)?, given), after))
+}
+
+fn is_number(part: &str) -> bool {
+    !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit())
+}
+
+fn is_wildcard(part: &str) -> bool {
+    matches!(part, "x" | "X" | "*")
+}
+
+impl Comparator {
+    fn new(operator: Operator, (version, given): (Version, Given)) -> Self {
+        Self {
+            operator,
+            version,
+            given,
+        }
+    }
+
+    fn matches(&self, version: &Version) -> bool {
+        let order = version.cmp_precedence(&self.version);
+        match self.operator {
+            Operator::Equal if self.given == Given::Patch => order == Ordering::Equal,
+            Operator::Equal | Operator::Tilde => self.within_tilde(version, order),
+            Operator::NotEqual => self.differs(version, order),
+            Operator::Greater => self.beyond(version, order),
+            Operator::GreaterEqual => order.is_ge(),
+            Operator::Less => order.is_lt(),
+            Operator::LessEqual => self.reaches(version, order),
+            Operator::Caret => self.within_caret(version, order),
+        }
+    }
+
+    /// `~1.2.3` stays within 1.2, `~1` within 1; `~0.0.0` and `*` take everything.
+    fn within_tilde(&self, version: &Version, order: Ordering) -> bool {
+        let Self {
+            version: base,
+            given,
+            ..
+        } = self;
+        let zero = (base.major, base.minor, base.patch) == (0, 0, 0);
+        let everything = zero && matches!(given, Given::Nothing | Given::Patch);
+        order.is_ge()
+            && (everything
+                || (version.major == base.major
+                    && (version.minor == base.minor || *given == Given::Major)))
+    }
+
+    /// `^1.2` stays within 1; below 1.0.0 the first number that is not zero must stay.
+    fn within_caret(&self, version: &Version, order: Ordering) -> bool {
+        let Self {
+            version: base,
+            given,
+            ..
+        } = self;
+        let same_major = version.major == base.major;
+        let same_minor = version.minor == base.minor;
+        order.is_ge()
+            && same_major
+            && (base.major > 0
+                || *given == Given::Major
+                || (same_minor
+                    && (base.minor > 0 || *given == Given::Minor || version.patch == base.patch)))
+    }
+
+    /// `!=1.2.x` excludes all of 1.2.
+    fn differs(&self, version: &Version, order: Ordering) -> bool {
+        let base = &self.version;
+        let same_minor = version.major == base.major && version.minor == base.minor;
+        match self.given {
+            Given::Major => version.major != base.major,
+            Given::Minor if !same_minor => true,
+            Given::Minor => version.pre != base.pre,
+            Given::Nothing | Given::Patch => order != Ordering::Equal,
+        }
+    }
+
+    /// `>1.2` starts at 1.3.0, `>1` at 2.0.0.
+    fn beyond(&self, version: &Version, order: Ordering) -> bool {
+        let base = &self.version;
+        match self.given {
+            Given::Major => version.major > base.major,
+            Given::Minor => (version.major, version.minor) > (base.major, base.minor),
+            Given::Nothing | Given::Patch => order.is_gt(),
+        }
+    }
+
+    /// `<=1.2` takes all of 1.2, `<=1` all of 1.
+    fn reaches(&self, version: &Version, order: Ordering) -> bool {
+        let base = &self.version;
+        match self.given {
+            Given::Major => version.major <= base.major,
+            Given::Nothing | Given::Minor => {
+                (version.major, version.minor) <= (base.major, base.minor)
+            }
+            Given::Patch => order.is_le(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

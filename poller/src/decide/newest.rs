@@ -1,0 +1,274 @@
+//! Which tag of a list is wanted? The answer depends on the set of tags and the rule alone, never
+//! on the order in which the registry lists them, and comes with its reasons.
+
+use std::cmp::Ordering;
+use std::fmt;
+
+use semver::Version;
+use werf_shared::tag::Tag;
+
+use super::constraint::{Constraint, InvalidConstraint};
+use super::service_tag::{Keeper, keeper};
+
+/// How many candidates are kept for people to look at.
+const CANDIDATES: usize = 10;
+
+/// How a bundle chooses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// The highest stable version; else the highest prerelease; else the last tag.
+    Newest,
+    /// The highest version that satisfies the constraint.
+    Matching(Constraint),
+    /// Nothing can be chosen, because the constraint cannot be read.
+    Unreadable(InvalidConstraint),
+}
+
+/// What was chosen from a list, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selection {
+    /// The chosen tag, or why there is none.
+    pub choice: Choice,
+    /// How many tags were looked at.
+    pub considered: usize,
+    /// How many of them were passed over.
+    pub dropped: Dropped,
+    /// The best candidates, best first.
+    pub candidates: Vec<Tag>,
+}
+
+/// The end of a selection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// This tag, for this reason.
+    Chosen(Tag, String),
+    /// None, for this reason.
+    Nothing(Nothing, String),
+}
+
+/// Why a complete list offers nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nothing {
+    /// No tag satisfies the constraint.
+    NoMatchingVersion,
+    /// No tag could be a bundle.
+    NoTags,
+    /// The best tag does not hold a bundle.
+    NotABundle,
+    /// The list lost the tag that was chosen before and offers only lower ones.
+    TagVanished,
+}
+
+/// How many tags were passed over, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// Signatures, attestations and bills of materials.
+    pub signatures: usize,
+    /// werf's own stages and records.
+    pub service: usize,
+    /// Tags that are no version while versions are wanted.
+    pub not_a_version: usize,
+    /// Prereleases while a stable version is there.
+    pub prereleases: usize,
+    /// Versions outside the constraint.
+    pub outside: usize,
+}
+
+/// What is better than what: any class beats the ones before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    Other,
+    Prerelease,
+    Stable,
+}
+
+struct Candidate<'a> {
+    rank: Rank,
+    version: Option<Version>,
+    tag: &'a Tag,
+}
+
+/// Chooses from a list.
+#[must_use]
+pub fn newest<'a>(tags: impl IntoIterator<Item = &'a Tag>, rule: &Rule) -> Selection {
+    let mut considered = 0;
+    let mut dropped = Dropped::default();
+    let mut candidates = Vec::new();
+    for tag in tags {
+        considered += 1;
+        match candidate(tag, rule) {
+            Ok(candidate) => candidates.push(candidate),
+            Err(reason) => *reason.counter(&mut dropped) += 1,
+        }
+    }
+    candidates.sort_by(|a, b| compare(b, a));
+    candidates.dedup_by(|a, b| a.tag == b.tag);
+    if let Some(best) = candidates.first().map(|best| best.rank) {
+        let worse = candidates.partition_point(|candidate| candidate.rank == best);
+        for candidate in candidates.drain(worse..) {
+            match candidate.rank {
+                Rank::Other => dropped.not_a_version += 1,
+                Rank::Prerelease | Rank::Stable => dropped.prereleases += 1,
+            }
+        }
+    }
+    Selection {
+        choice: conclude(&candidates, rule, &dropped),
+        considered,
+        dropped,
+        candidates: candidates
+            .iter()
+            .take(CANDIDATES)
+            .map(|candidate| candidate.tag.clone())
+            .collect(),
+    }
+}
+
+/// Refuses to go back: when the chosen tag is lower than the one that was announced under the same
+/// rule, the list must have lost that one.
+#[must_use]
+pub fn hold_back(selection: &Selection, rule: &Rule, announced: &Tag) -> Option<Choice> {
+    let held = candidate(announced, rule).ok()?;
+    match &selection.choice {
+        Choice::Chosen(tag, _) => {
+            let best = candidate(tag, rule).ok()?;
+            let lower = compare(&best, &held) == Ordering::Less;
+            lower.then(|| {
+                let why = format!(
+                    "{announced} is no longer in the list, the highest left is {tag}; nothing moves backwards"
+                );
+                Choice::Nothing(Nothing::TagVanished, why)
+            })
+        }
+        Choice::Nothing(Nothing::NoMatchingVersion | Nothing::NoTags, _) => {
+            let why =
+                format!("{announced} is no longer in the list, and nothing is left to choose");
+            Some(Choice::Nothing(Nothing::TagVanished, why))
+        }
+        Choice::Nothing(..) => None,
+    }
+}
+
+enum DropReason {
+    Signature,
+    Service,
+    NotAVersion,
+    Outside,
+}
+
+impl DropReason {
+    fn counter(self, dropped: &mut Dropped) -> &mut usize {
+        match self {
+            Self::Signature => &mut dropped.signatures,
+            Self::Service => &mut dropped.service,
+            Self::NotAVersion => &mut dropped.not_a_version,
+            Self::Outside => &mut dropped.outside,
+        }
+    }
+}
+
+fn candidate<'a>(tag: &'a Tag, rule: &Rule) -> Result<Candidate<'a>, DropReason> {
+    match keeper(tag.as_str()) {
+        Some(Keeper::Cosign) => return Err(DropReason::Signature),
+        Some(Keeper::Werf) => return Err(DropReason::Service),
+        None => {}
+    }
+    let version = tag.version();
+    let (rank, version) = match (rule, version) {
+        (Rule::Matching(constraint), Some(version)) if constraint.matches(&version) => {
+            (Rank::Stable, Some(version))
+        }
+        (Rule::Matching(_), Some(_)) => return Err(DropReason::Outside),
+        (Rule::Newest, Some(version)) if tag.is_full_version() => {
+            let rank = if version.pre.is_empty() {
+                Rank::Stable
+            } else {
+                Rank::Prerelease
+            };
+            (rank, Some(version))
+        }
+        (Rule::Newest, _) => (Rank::Other, None),
+        (Rule::Matching(_), None) | (Rule::Unreadable(_), _) => {
+            return Err(DropReason::NotAVersion);
+        }
+    };
+    Ok(Candidate { rank, version, tag })
+}
+
+fn compare(a: &Candidate<'_>, b: &Candidate<'_>) -> Ordering {
+    let by_version = || match (&a.version, &b.version) {
+        (Some(a), Some(b)) => a.cmp_precedence(b),
+        _ => Ordering::Equal,
+    };
+    a.rank
+        .cmp(&b.rank)
+        .then_with(by_version)
+        .then_with(|| match a.rank {
+            Rank::Other => a.tag.as_str().cmp(b.tag.as_str()),
+            Rank::Prerelease | Rank::Stable => a.tag.cmp(b.tag),
+        })
+}
+
+fn conclude(candidates: &[Candidate<'_>], rule: &Rule, dropped: &Dropped) -> Choice {
+    if let Rule::Unreadable(error) = rule {
+        return Choice::Nothing(Nothing::NoMatchingVersion, error.to_string());
+    }
+    let Some(best) = candidates.first() else {
+        return match rule {
+            Rule::Matching(constraint) if dropped.outside + dropped.not_a_version > 0 => {
+                let why = format!("no tag satisfies {constraint}{}", in_brackets(dropped));
+                Choice::Nothing(Nothing::NoMatchingVersion, why)
+            }
+            _ => {
+                let why = format!("no tag could be a bundle{}", in_brackets(dropped));
+                Choice::Nothing(Nothing::NoTags, why)
+            }
+        };
+    };
+    let tag = best.tag;
+    let what = match (rule, best.rank) {
+        (Rule::Matching(constraint), _) => {
+            format!("the highest version that satisfies {constraint}")
+        }
+        (_, Rank::Stable) => "the highest stable version".to_owned(),
+        (_, Rank::Prerelease) => "the highest prerelease, as no version is stable".to_owned(),
+        (_, Rank::Other) => "the last tag by name, as none is a semantic version".to_owned(),
+    };
+    Choice::Chosen(tag.clone(), format!("{tag} is {what}"))
+}
+
+fn in_brackets(dropped: &Dropped) -> String {
+    if *dropped == Dropped::default() {
+        String::new()
+    } else {
+        format!(" ({dropped})")
+    }
+}
+
+impl fmt::Display for Dropped {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            signatures,
+            service,
+            not_a_version,
+            prereleases,
+            outside,
+        } = *self;
+        let counts = [
+            (outside, "outside the constraint"),
+            (prereleases, "prereleases"),
+            (not_a_version, "not versions"),
+            (signatures, "signatures or attestations"),
+            (service, "werf's own"),
+        ];
+        let told: Vec<String> = counts
+            .into_iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| format!("{count} {what}"))
+            .collect();
+        formatter.write_str(&told.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests;

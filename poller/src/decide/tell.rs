@@ -1,0 +1,280 @@
+//! What is the executor told about a poll? Only what it does not know yet: an unchanged poll is
+//! not worth a message. What it knows is in the bundle's status; what was told and has not come
+//! back in the status yet is remembered here.
+
+use werf_shared::tag::{Digest, Tag};
+
+use super::failure::PollFailure;
+use super::newest::Nothing;
+use super::page::Fingerprint;
+use super::watched::Known;
+
+/// How a poll ended for one bundle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// This tag is wanted.
+    Chosen(Tag, Digest),
+    /// No tag is.
+    Nothing(Nothing, String),
+    /// It failed.
+    Failed(PollFailure),
+}
+
+/// What a complete list looked like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Its ETag; empty without one.
+    pub etag: String,
+    /// Its fingerprint.
+    pub fingerprint: Fingerprint,
+}
+
+/// What the executor was told about a bundle.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    announced: Option<(Tag, Digest, i64)>,
+    seen: Option<Seen>,
+    nothing: Option<(Nothing, String)>,
+}
+
+/// What to tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Telling {
+    /// This tag was chosen.
+    Announce(Tag, Digest),
+    /// The poll succeeded; with the reason when nothing was chosen.
+    Succeeded(Option<(Nothing, String)>),
+    /// The poll failed.
+    Failed(PollFailure),
+    /// Nothing.
+    Silence,
+}
+
+impl Told {
+    /// Decides what to tell about a poll under a generation, and remembers it.
+    /// `failed_before` says that the poll before this one failed.
+    pub fn tell(
+        &mut self,
+        known: &Known,
+        generation: i64,
+        failed_before: bool,
+        outcome: Outcome,
+        seen: Option<&Seen>,
+    ) -> Telling {
+        let known_etag = self.seen.as_ref().map_or(&known.etag, |seen| &seen.etag);
+        let other_etag = seen.is_some_and(|seen| seen.etag != *known_etag);
+        let other_list = matches!((&self.seen, seen), (Some(before), Some(now)) if before.fingerprint != now.fingerprint);
+        let recovered = failed_before || known.failures > 0;
+        let worth_telling = other_etag || other_list || recovered;
+        if let Some(seen) = seen {
+            self.seen = Some(seen.clone());
+        }
+        match outcome {
+            Outcome::Failed(failure) => Telling::Failed(failure),
+            Outcome::Chosen(tag, digest) => {
+                let had_nothing = self.nothing.take().is_some();
+                let choice = (tag, digest, generation);
+                if self.knows(known, &choice) {
+                    if worth_telling || had_nothing {
+                        Telling::Succeeded(None)
+                    } else {
+                        Telling::Silence
+                    }
+                } else {
+                    self.announced = Some(choice.clone());
+                    Telling::Announce(choice.0, choice.1)
+                }
+            }
+            Outcome::Nothing(nothing, why) => {
+                let reason = Some((nothing, why));
+                if reason == self.nothing && !worth_telling {
+                    return Telling::Silence;
+                }
+                self.nothing.clone_from(&reason);
+                Telling::Succeeded(reason)
+            }
+        }
+    }
+
+    /// The executor answered an announcement without taking it, so it must be told again.
+    pub fn not_taken(&mut self) {
+        self.announced = None;
+    }
+
+    /// The status moved. What has come back in it need not be remembered: from then on the status
+    /// alone says what is known.
+    pub fn watched(&mut self, known: &Known) {
+        if let (Some((tag, digest, _)), Some(announced)) = (&self.announced, &known.announced)
+            && announced.tag == tag.as_str()
+            && announced.digest == digest.as_str()
+        {
+            self.announced = None;
+        }
+    }
+
+    fn knows(&self, known: &Known, choice: &(Tag, Digest, i64)) -> bool {
+        match &self.announced {
+            Some(announced) => announced == choice,
+            None => known.announced.as_ref().is_some_and(|announced| {
+                announced.tag == choice.0.as_str() && announced.digest == choice.1.as_str()
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::failure::FailureClass;
+    use crate::decide::page::TagList;
+    use werf_shared::bundle::status::Announced;
+
+    fn digest(n: u8) -> Digest {
+        format!("sha256:{}", format!("{n:02x}").repeat(32))
+            .parse()
+            .unwrap()
+    }
+
+    fn chosen(tag: &str) -> Outcome {
+        Outcome::Chosen(tag.parse().unwrap(), digest(1))
+    }
+
+    fn announce(tag: &str) -> Telling {
+        Telling::Announce(tag.parse().unwrap(), digest(1))
+    }
+
+    fn seen(etag: &str, tags: &str) -> Seen {
+        let mut list = TagList::default();
+        let page = format!(r#"{{"tags":["{tags}"]}}"#);
+        list.add(page.as_bytes(), "", 9).unwrap();
+        Seen {
+            etag: etag.to_owned(),
+            fingerprint: list.fingerprint(),
+        }
+    }
+
+    fn knowing(tag: &str) -> Known {
+        Known {
+            announced: Some(Announced {
+                tag: tag.to_owned(),
+                digest: digest(1).to_string(),
+                generation: 1,
+            }),
+            ..Known::default()
+        }
+    }
+
+    #[test]
+    fn a_new_tag_is_announced_once() {
+        let mut told = Told::default();
+        let known = Known::default();
+        let list = seen("", "v1");
+        assert_eq!(
+            told.tell(&known, 1, false, chosen("v1"), Some(&list)),
+            announce("v1")
+        );
+        assert_eq!(
+            told.tell(&known, 1, false, chosen("v1"), Some(&list)),
+            Telling::Silence
+        );
+        told.watched(&knowing("v1"));
+        assert_eq!(
+            told.tell(&knowing("v1"), 1, false, chosen("v1"), Some(&list)),
+            Telling::Silence
+        );
+    }
+
+    #[test]
+    fn after_a_restart_the_status_is_enough() {
+        let mut told = Told::default();
+        let known = knowing("v1");
+        let list = seen("", "v1");
+        assert_eq!(
+            told.tell(&known, 1, false, chosen("v1"), Some(&list)),
+            Telling::Silence
+        );
+    }
+
+    #[test]
+    fn a_tag_that_moved_is_announced_again() {
+        let mut told = Told::default();
+        let moved = Outcome::Chosen("v1".parse().unwrap(), digest(2));
+        let telling = told.tell(&knowing("v1"), 1, false, moved, Some(&seen("", "v1")));
+        assert_eq!(telling, Telling::Announce("v1".parse().unwrap(), digest(2)));
+    }
+
+    #[test]
+    fn a_choice_that_was_not_taken_is_announced_again() {
+        let mut told = Told::default();
+        let list = seen("", "v1");
+        let known = Known::default();
+        let _announced = told.tell(&known, 1, false, chosen("v1"), Some(&list));
+        told.not_taken();
+        assert_eq!(
+            told.tell(&known, 1, false, chosen("v1"), Some(&list)),
+            announce("v1")
+        );
+    }
+
+    #[test]
+    fn a_status_that_was_wiped_is_filled_again() {
+        let mut told = Told::default();
+        let list = seen("", "v1");
+        let _announced = told.tell(&Known::default(), 1, false, chosen("v1"), Some(&list));
+        told.watched(&knowing("v1"));
+        let telling = told.tell(&Known::default(), 1, false, chosen("v1"), Some(&list));
+        assert_eq!(telling, announce("v1"));
+    }
+
+    #[test]
+    fn a_new_etag_or_list_is_reported() {
+        let mut told = Told::default();
+        let known = knowing("v1");
+        let mut poll =
+            |etag, tags| told.tell(&known, 1, false, chosen("v1"), Some(&seen(etag, tags)));
+        assert_eq!(poll("a", "v1"), Telling::Succeeded(None));
+        assert_eq!(poll("a", "v1"), Telling::Silence);
+        assert_eq!(poll("b", "v1"), Telling::Succeeded(None));
+        assert_eq!(poll("b", "v0"), Telling::Succeeded(None));
+        assert_eq!(poll("b", "v0"), Telling::Silence);
+    }
+
+    #[test]
+    fn every_failure_and_the_recovery_are_reported() {
+        let mut told = Told::default();
+        let known = knowing("v1");
+        let failure = PollFailure::new(FailureClass::Network, "refused");
+        for _ in 0..2 {
+            let telling = told.tell(&known, 1, true, Outcome::Failed(failure.clone()), None);
+            assert_eq!(telling, Telling::Failed(failure.clone()));
+        }
+        let list = seen("", "v1");
+        let telling = told.tell(&known, 1, true, chosen("v1"), Some(&list));
+        assert_eq!(telling, Telling::Succeeded(None));
+        assert_eq!(
+            told.tell(&known, 1, false, chosen("v1"), Some(&list)),
+            Telling::Silence
+        );
+    }
+
+    #[test]
+    fn a_reason_for_choosing_nothing_is_reported_when_it_changes() {
+        let mut told = Told::default();
+        let known = knowing("v1");
+        let list = seen("", "v1");
+        let mut poll = |outcome| told.tell(&known, 1, false, outcome, Some(&list));
+        let nothing = |why: &str| (Nothing::NotABundle, why.to_owned());
+        let outcome = |why: &str| Outcome::Nothing(Nothing::NotABundle, why.to_owned());
+        assert_eq!(
+            poll(outcome("an image")),
+            Telling::Succeeded(Some(nothing("an image")))
+        );
+        assert_eq!(poll(outcome("an image")), Telling::Silence);
+        assert_eq!(
+            poll(outcome("an index")),
+            Telling::Succeeded(Some(nothing("an index")))
+        );
+        assert_eq!(poll(chosen("v1")), Telling::Succeeded(None));
+        assert_eq!(poll(chosen("v1")), Telling::Silence);
+    }
+}

@@ -1,0 +1,163 @@
+//! What matters about a bundle for polling? The object reduced to a small value whose equality is
+//! the change test. Everything is parsed here, once; a part that does not parse is kept as the
+//! reason why, because objects may be older than the rules of the schema.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use werf_shared::bundle::status::{Announced, Phase};
+use werf_shared::bundle::{WerfBundle, WerfBundleStatus, duration};
+use werf_shared::repository::Repository;
+use werf_shared::tag::Tag;
+
+use super::newest::Rule;
+
+/// The limits the schema sets, for objects that are older than it.
+const SHORTEST: Duration = Duration::from_mins(1);
+const LONGEST: Duration = Duration::from_hours(24);
+const DEFAULT: Duration = Duration::from_mins(15);
+
+/// A bundle as the poller sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Watched {
+    /// metadata.uid.
+    pub uid: String,
+    /// metadata.generation; moves with every edit of the spec.
+    pub generation: i64,
+    /// It must not be polled for: suspended, or being deleted.
+    pub resting: bool,
+    /// Where to look, or why nowhere.
+    pub subscription: Result<Subscription, String>,
+    /// How often.
+    pub interval: Duration,
+    /// What to choose.
+    pub rule: Rule,
+    /// What the executor knows.
+    pub status: Known,
+}
+
+/// What is polled: bundles of the same repository share it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Subscription {
+    /// The repository.
+    pub repository: Repository,
+    /// The bundle asks for plain HTTP.
+    pub insecure: bool,
+}
+
+/// The bits of the status that polling depends on.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Known {
+    /// The last choice the executor acknowledged.
+    pub announced: Option<Announced>,
+    /// The tag that is wanted.
+    pub desired: Option<String>,
+    /// Failed polls in a row.
+    pub failures: u32,
+    /// When something failed last.
+    pub last_error: Option<Timestamp>,
+    /// ETag of the last list; empty when there was none.
+    pub etag: String,
+    /// Syncing, Synced or Failed.
+    pub phase: Option<Phase>,
+}
+
+impl Watched {
+    /// The bundle, reduced.
+    pub fn of(bundle: &WerfBundle) -> Self {
+        let registry = &bundle.spec.registry;
+        let subscription = registry
+            .url
+            .parse()
+            .map(|repository| Subscription {
+                repository,
+                insecure: registry.insecure,
+            })
+            .map_err(|error| error.to_string());
+        let rule = match registry.version_constraint.as_deref().map(str::parse) {
+            None => Rule::Newest,
+            Some(Ok(constraint)) => Rule::Matching(constraint),
+            Some(Err(error)) => Rule::Unreadable(error),
+        };
+        Self {
+            uid: bundle.metadata.uid.clone().unwrap_or_default(),
+            generation: bundle.metadata.generation.unwrap_or_default(),
+            resting: bundle.spec.suspend || bundle.metadata.deletion_timestamp.is_some(),
+            subscription,
+            interval: duration::parse(&registry.poll_interval)
+                .unwrap_or(DEFAULT)
+                .clamp(SHORTEST, LONGEST),
+            rule,
+            status: bundle.status.as_ref().map(Known::of).unwrap_or_default(),
+        }
+    }
+
+    /// What is polled for it now, if anything.
+    pub fn active(&self) -> Option<&Subscription> {
+        self.subscription.as_ref().ok().filter(|_| !self.resting)
+    }
+
+    /// The tag that was announced last, where it was chosen under the rules that have held since
+    /// the generation `rules_since`.
+    pub fn announced_since(&self, rules_since: i64) -> Option<Tag> {
+        self.status
+            .announced
+            .as_ref()
+            .filter(|announced| announced.generation >= rules_since)
+            .and_then(|announced| announced.tag.parse().ok())
+    }
+}
+
+impl Known {
+    fn of(status: &WerfBundleStatus) -> Self {
+        Self {
+            announced: status.announced.clone(),
+            desired: status.desired_tag.clone(),
+            failures: u32::try_from(status.consecutive_failures).unwrap_or_default(),
+            last_error: status.last_error_time.as_ref().map(|time| time.0),
+            etag: status.last_etag.clone().unwrap_or_default(),
+            phase: status.phase,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn bundle(registry: &serde_json::Value) -> Watched {
+        let object = json!({
+            "apiVersion": "werf.io/v1alpha1",
+            "kind": "WerfBundle",
+            "metadata": { "name": "app", "namespace": "team", "uid": "u", "generation": 3 },
+            "spec": { "registry": registry },
+            "status": { "consecutiveFailures": 2, "lastETag": "\"e\"", "lastJobLogs": "long" },
+        });
+        Watched::of(&serde_json::from_value(object).unwrap())
+    }
+
+    #[test]
+    fn a_bundle_is_reduced_to_what_polling_needs() {
+        let watched = bundle(&json!({ "url": "ghcr.io/org/app", "pollInterval": "30m" }));
+        assert_eq!(watched.generation, 3);
+        assert_eq!(watched.interval, Duration::from_mins(30));
+        assert_eq!(watched.rule, Rule::Newest);
+        assert_eq!(
+            (watched.status.failures, watched.status.etag.as_str()),
+            (2, "\"e\"")
+        );
+        assert_eq!(watched.active().unwrap().repository.host(), "ghcr.io");
+    }
+
+    #[test]
+    fn what_does_not_parse_is_kept_as_the_reason() {
+        let watched = bundle(&json!({
+            "url": "https://ghcr.io/org/app", "pollInterval": "1s", "versionConstraint": ">=banana"
+        }));
+        assert!(watched.subscription.is_err());
+        assert_eq!(watched.active(), None);
+        assert_eq!(watched.interval, SHORTEST);
+        assert!(matches!(watched.rule, Rule::Unreadable(_)));
+    }
+}

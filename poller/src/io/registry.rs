@@ -1,0 +1,352 @@
+//! The one place that talks HTTP to registries: reads a tag list whole or not at all, and the
+//! manifest of a tag. Every answer is bounded in size and time while it arrives.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use reqwest::redirect::Policy;
+use reqwest::{Client, Response};
+use sha2::{Digest as _, Sha256};
+use url::Url;
+use werf_shared::tag::Digest;
+
+use crate::decide::link::next_page;
+use crate::decide::manifest::ACCEPTED;
+use crate::decide::page::{Fingerprint, TagList};
+use crate::decide::watched::Subscription;
+
+mod error;
+
+pub use error::RegistryError;
+
+const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+const USER_AGENT: &str = concat!("werf-operator/", env!("CARGO_PKG_VERSION"));
+
+/// Longer ones are not worth the memory.
+const ETAG_LIMIT: usize = 1024;
+
+/// What an answer may cost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// To connect, TLS included.
+    pub connect: Duration,
+    /// From one piece of an answer to the next.
+    pub read: Duration,
+    /// For a whole tag list, and for a whole manifest.
+    pub scan: Duration,
+    /// Bytes of one page or manifest, decompressed.
+    pub page_bytes: usize,
+    /// Bytes of all pages.
+    pub scan_bytes: usize,
+    /// Pages of a list.
+    pub pages: usize,
+    /// Tags of a list.
+    pub tags: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(5),
+            read: Duration::from_secs(15),
+            scan: Duration::from_mins(1),
+            page_bytes: 4 << 20,
+            scan_bytes: 32 << 20,
+            pages: 100,
+            tags: 100_000,
+        }
+    }
+}
+
+/// A client for all registries.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    client: Client,
+    limits: Limits,
+    allow_insecure: bool,
+}
+
+/// A complete list, or the news that it is still the one of an earlier scan.
+#[derive(Clone, Debug)]
+pub struct Listing {
+    /// Status of the first page.
+    pub status: u16,
+    /// What to remember for the next scan.
+    pub scan: Scan,
+    /// The tags; nothing when the registry said that they are the same.
+    pub tags: Option<TagList>,
+}
+
+/// What is remembered of a complete scan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scan {
+    /// Its pages, in order.
+    pub pages: Vec<Page>,
+    /// Its fingerprint.
+    pub fingerprint: Fingerprint,
+    /// How many tags it found.
+    pub tags: usize,
+}
+
+/// A page of a complete scan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    url: Url,
+    etag: Option<HeaderValue>,
+    next: Option<Url>,
+}
+
+impl Scan {
+    /// ETag of the list, as far as it has one: that of its first page.
+    pub fn etag(&self) -> String {
+        let first = self.pages.first().and_then(|page| page.etag.as_ref());
+        let text = first.and_then(|etag| etag.to_str().ok());
+        text.unwrap_or_default().to_owned()
+    }
+
+    /// Every page can be asked whether it changed.
+    pub fn is_conditional(&self) -> bool {
+        self.pages.iter().all(|page| page.etag.is_some())
+    }
+}
+
+impl Registry {
+    /// A client within these limits. `allow_insecure` lets bundles ask for plain HTTP.
+    pub fn new(limits: Limits, allow_insecure: bool) -> Result<Self, RegistryError> {
+        let client = Client::builder()
+            .user_agent(USER_AGENT)
+            .redirect(Policy::none())
+            .referer(false)
+            .connect_timeout(limits.connect)
+            .read_timeout(limits.read)
+            .build()
+            .map_err(|source| RegistryError::Client { source })?;
+        Ok(Self {
+            client,
+            limits,
+            allow_insecure,
+        })
+    }
+
+    /// Reads the tag list. With an `earlier` complete scan the registry may answer that nothing
+    /// changed; unless it says so of every page, the whole list is read again.
+    pub async fn list(
+        &self,
+        subscription: &Subscription,
+        earlier: Option<&Scan>,
+    ) -> Result<Listing, RegistryError> {
+        let scan = async {
+            if let Some(earlier) = earlier.filter(|scan| scan.is_conditional())
+                && self.is_unchanged(earlier).await?
+            {
+                return Ok(Listing {
+                    status: StatusCode::NOT_MODIFIED.as_u16(),
+                    scan: earlier.clone(),
+                    tags: None,
+                });
+            }
+            self.read_all(subscription).await
+        };
+        self.within(scan).await
+    }
+
+    /// The digest of a tag's manifest now.
+    pub async fn digest(
+        &self,
+        subscription: &Subscription,
+        tag: &str,
+    ) -> Result<Digest, RegistryError> {
+        let look = async {
+            let url = self.url(subscription, &format!("manifests/{tag}"))?;
+            let head = self.send(Method::HEAD, &url, None).await?;
+            let named = digest_header(head.headers());
+            match (head.status(), named) {
+                (StatusCode::OK, Some(digest)) => Ok(digest),
+                (StatusCode::OK | StatusCode::METHOD_NOT_ALLOWED, _) => {
+                    let response = self.get_ok(&url, None).await?;
+                    let body = self.body(response, self.limits.page_bytes).await?;
+                    Ok(digest_of(&body))
+                }
+                (status, _) => Err(RegistryError::Status { status }),
+            }
+        };
+        self.within(look).await
+    }
+
+    /// The manifest that a digest stands for.
+    pub async fn manifest(
+        &self,
+        subscription: &Subscription,
+        digest: &Digest,
+    ) -> Result<Bytes, RegistryError> {
+        let read = async {
+            let url = self.url(subscription, &format!("manifests/{digest}"))?;
+            let response = self.get_ok(&url, None).await?;
+            let body = self.body(response, self.limits.page_bytes).await?;
+            if digest_of(&body) == *digest {
+                Ok(body)
+            } else {
+                Err(RegistryError::OtherDigest)
+            }
+        };
+        self.within(read).await
+    }
+
+    /// Asks page by page; the first one that changed ends it, as the list must be read whole then.
+    async fn is_unchanged(&self, earlier: &Scan) -> Result<bool, RegistryError> {
+        for page in &earlier.pages {
+            let response = self
+                .send(Method::GET, &page.url, page.etag.as_ref())
+                .await?;
+            match response.status() {
+                StatusCode::NOT_MODIFIED => {}
+                StatusCode::OK => return Ok(false),
+                status => return Err(RegistryError::Status { status }),
+            }
+            // A page that is the same but goes on elsewhere is not the same.
+            let next = follow(&page.url, response.headers(), &[])?;
+            if next.is_some() && next != page.next {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    async fn read_all(&self, subscription: &Subscription) -> Result<Listing, RegistryError> {
+        let mut list = TagList::default();
+        let mut pages = Vec::new();
+        let mut read = Vec::new();
+        let mut room = self.limits.scan_bytes;
+        let mut next = Some(self.url(subscription, "tags/list")?);
+        while let Some(url) = next {
+            if pages.len() == self.limits.pages {
+                return Err(RegistryError::TooManyPages {
+                    limit: self.limits.pages,
+                });
+            }
+            let response = self.get_ok(&url, None).await?;
+            read.push(url.clone());
+            next = follow(&url, response.headers(), &read)?;
+            pages.push(Page {
+                url,
+                etag: etag(response.headers()),
+                next: next.clone(),
+            });
+            let body = self
+                .body(response, room.min(self.limits.page_bytes))
+                .await?;
+            room -= body.len();
+            list.add(&body, subscription.repository.path(), self.limits.tags)
+                .map_err(|source| RegistryError::Page { source })?;
+        }
+        Ok(Listing {
+            status: StatusCode::OK.as_u16(),
+            scan: Scan {
+                pages,
+                fingerprint: list.fingerprint(),
+                tags: list.len(),
+            },
+            tags: Some(list),
+        })
+    }
+
+    fn url(&self, subscription: &Subscription, tail: &str) -> Result<Url, RegistryError> {
+        let repository = &subscription.repository;
+        let scheme = if repository.is_loopback() {
+            "http"
+        } else if !subscription.insecure {
+            "https"
+        } else if self.allow_insecure {
+            "http"
+        } else {
+            return Err(RegistryError::InsecureRefused);
+        };
+        let (host, path) = (repository.host(), repository.path());
+        let url = format!("{scheme}://{host}/v2/{path}/{tail}");
+        url.parse().map_err(|source| RegistryError::Url { source })
+    }
+
+    async fn get_ok(
+        &self,
+        url: &Url,
+        condition: Option<&HeaderValue>,
+    ) -> Result<Response, RegistryError> {
+        let response = self.send(Method::GET, url, condition).await?;
+        match response.status() {
+            StatusCode::OK => Ok(response),
+            status => Err(RegistryError::Status { status }),
+        }
+    }
+
+    /// Every request goes out here.
+    async fn send(
+        &self,
+        method: Method,
+        url: &Url,
+        condition: Option<&HeaderValue>,
+    ) -> Result<Response, RegistryError> {
+        let mut request = self.client.request(method, url.clone());
+        request = if url.path().ends_with("/tags/list") {
+            request.header(header::ACCEPT, "application/json")
+        } else {
+            request.header(header::ACCEPT, ACCEPTED)
+        };
+        if let Some(etag) = condition {
+            request = request.header(header::IF_NONE_MATCH, etag);
+        }
+        let sent = request.send().await;
+        sent.map_err(|source| RegistryError::Transport { source })
+    }
+
+    async fn body(&self, mut response: Response, limit: usize) -> Result<Bytes, RegistryError> {
+        let mut body = BytesMut::new();
+        loop {
+            let chunk = response.chunk().await;
+            let Some(chunk) = chunk.map_err(|source| RegistryError::Transport { source })? else {
+                return Ok(body.freeze());
+            };
+            if body.len() + chunk.len() > limit {
+                return Err(RegistryError::TooLarge { limit });
+            }
+            body.extend_from_slice(&chunk);
+        }
+    }
+
+    async fn within<T>(
+        &self,
+        work: impl Future<Output = Result<T, RegistryError>>,
+    ) -> Result<T, RegistryError> {
+        let done = tokio::time::timeout(self.limits.scan, work).await;
+        done.unwrap_or(Err(RegistryError::Deadline))
+    }
+}
+
+fn follow(url: &Url, headers: &HeaderMap, read: &[Url]) -> Result<Option<Url>, RegistryError> {
+    let links: Result<Vec<&str>, _> = headers
+        .get_all(header::LINK)
+        .iter()
+        .map(HeaderValue::to_str)
+        .collect();
+    let links = links.map_err(|_| RegistryError::UnreadableLink)?;
+    next_page(url, links, read).map_err(|source| RegistryError::Link { source })
+}
+
+fn etag(headers: &HeaderMap) -> Option<HeaderValue> {
+    let etag = headers.get(header::ETAG)?;
+    ((1..=ETAG_LIMIT).contains(&etag.len()) && etag.to_str().is_ok()).then(|| etag.clone())
+}
+
+fn digest_header(headers: &HeaderMap) -> Option<Digest> {
+    headers.get(CONTENT_DIGEST)?.to_str().ok()?.parse().ok()
+}
+
+fn digest_of(body: &[u8]) -> Digest {
+    let hex: String = Sha256::digest(body)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!("sha256:{hex}")
+        .parse()
+        .expect("64 hexadecimal digits are a digest")
+}

@@ -1,0 +1,355 @@
+//! The loop that joins it all: changes of bundles and wishes of people come in, polls start when
+//! they are due, and what they find is told to the executor. It alone holds the state, so nothing
+//! in it needs a lock.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span, debug, info, warn};
+use werf_proto::v1alpha1::announce_tag_response::Verdict;
+use werf_shared::backoff::Jitter;
+use werf_shared::bundle::BundleKey;
+use werf_shared::clock;
+use werf_shared::readiness::ReadinessHandle;
+
+use crate::decide::book::{Book, Change, Moment};
+use crate::decide::failure::{FailureClass, PollFailure};
+use crate::decide::newest::Selection;
+use crate::decide::tell::Told;
+use crate::decide::watched::{Subscription, Watched};
+use crate::io::announce::{Call, Courier, Delivered, Message, failure, verdict_words};
+use crate::io::registry::Registry;
+use crate::io::server::{Answer, Ask, Refusal, poll_span};
+use crate::io::watch::WatchEvent;
+use crate::metrics::{PollEnd, PollTimer, PollerMetrics};
+
+mod conclude;
+pub mod round;
+
+use round::{Cache, Member, Round};
+
+/// The loop and everything it holds.
+pub struct Poller {
+    book: Book,
+    registry: Registry,
+    courier: Courier,
+    metrics: PollerMetrics,
+    synced: Option<ReadinessHandle>,
+    bundles: HashMap<BundleKey, Remembered>,
+    caches: HashMap<Subscription, Cache>,
+    asks: HashMap<BundleKey, Vec<Ask>>,
+    verdicts: HashMap<BundleKey, Vec<oneshot::Sender<String>>>,
+    rounds: JoinSet<Round>,
+    running: HashMap<Id, Running>,
+}
+
+/// What is remembered of a bundle.
+#[derive(Debug, Default)]
+struct Remembered {
+    uid: String,
+    told: Told,
+    /// The last choice, and the generation it was made under.
+    selection: Option<(i64, Selection)>,
+}
+
+struct Running {
+    subscription: Subscription,
+    span: Span,
+    timer: PollTimer,
+    asks: Vec<Ask>,
+}
+
+impl fmt::Debug for Poller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Poller").finish_non_exhaustive()
+    }
+}
+
+impl Poller {
+    /// A loop that polls nothing yet; `synced` is reported when the watch is complete.
+    pub fn new(
+        per_host: usize,
+        registry: Registry,
+        courier: Courier,
+        metrics: PollerMetrics,
+        synced: ReadinessHandle,
+    ) -> Self {
+        Self {
+            book: Book::new(per_host),
+            registry,
+            courier,
+            metrics,
+            synced: Some(synced),
+            bundles: HashMap::new(),
+            caches: HashMap::new(),
+            asks: HashMap::new(),
+            verdicts: HashMap::new(),
+            rounds: JoinSet::new(),
+            running: HashMap::new(),
+        }
+    }
+
+    /// Runs until `shutdown`. What has not been told by then is found again after the next start.
+    pub async fn run(
+        mut self,
+        mut events: mpsc::Receiver<WatchEvent>,
+        mut asks: mpsc::Receiver<Ask>,
+        shutdown: CancellationToken,
+    ) {
+        loop {
+            self.start_due();
+            let wake = self.book.wake();
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                Some(event) = events.recv() => self.watched(event),
+                Some(ask) = asks.recv() => self.asked(ask),
+                Some(ended) = self.rounds.join_next_with_id() => self.ended(ended),
+                delivered = self.courier.next() => self.delivered(&delivered),
+                () = sleep_until(wake) => {}
+            }
+        }
+    }
+
+    fn watched(&mut self, event: WatchEvent) {
+        match event {
+            WatchEvent::Applied(key, watched) => self.applied(&key, *watched),
+            WatchEvent::Deleted(key) => self.forget(&key),
+            WatchEvent::Complete(present) => {
+                for key in self.book.missing_from(&present) {
+                    self.forget(&key);
+                }
+                if let Some(synced) = self.synced.take() {
+                    synced.ready();
+                }
+            }
+        }
+        self.metrics.watched(self.book.len());
+    }
+
+    fn applied(&mut self, key: &BundleKey, watched: Watched) {
+        let known = self.bundles.get(key);
+        if known.is_some_and(|remembered| remembered.uid != watched.uid) {
+            self.forget(key);
+        }
+        let remembered = self.bundles.entry(key.clone()).or_default();
+        remembered.uid.clone_from(&watched.uid);
+        remembered.told.watched(&watched.status);
+        let moment = Moment {
+            instant: clock::instant(),
+            wall: clock::now(),
+        };
+        let change = self.book.apply(key, watched.clone(), moment, jitter());
+        let (namespace, name) = (&key.namespace, &key.name);
+        match change {
+            Change::Echo => {}
+            Change::Added => debug!(bundle.namespace = namespace, bundle.name = name, "Watching"),
+            Change::Edited => info!(
+                bundle.namespace = namespace,
+                bundle.name = name,
+                "Polling at once, the spec changed"
+            ),
+            Change::Reset => info!(
+                bundle.namespace = namespace,
+                bundle.name = name,
+                "Polling at once, the count of failures was reset"
+            ),
+            Change::Rested => {
+                self.courier.forget(key);
+                remembered.told.not_taken();
+                info!(
+                    bundle.namespace = namespace,
+                    bundle.name = name,
+                    "Not polling, the bundle is suspended or being deleted"
+                );
+            }
+            Change::Unpollable(reason) => self.refuse(key, &watched, &reason),
+        }
+        self.drop_unused_caches();
+    }
+
+    /// Tells that a bundle cannot be polled as it stands.
+    fn refuse(&mut self, key: &BundleKey, watched: &Watched, reason: &str) {
+        let message = format!("error polling registry: {reason}");
+        let span = poll_span(key);
+        span.in_scope(|| warn!(reason, "{message}"));
+        let class = FailureClass::InvalidAnswer;
+        let request = failure(key, watched, class, message, 1, clock::now());
+        let call = Call::Report(request);
+        self.courier.put(key, Message { call, span });
+    }
+
+    fn forget(&mut self, key: &BundleKey) {
+        if self.book.remove(key) {
+            debug!(
+                bundle.namespace = key.namespace,
+                bundle.name = key.name,
+                "Forgot a bundle"
+            );
+        }
+        self.bundles.remove(key);
+        self.courier.forget(key);
+        self.verdicts.remove(key);
+        for ask in self.asks.remove(key).unwrap_or_default() {
+            let _gone = ask.reply.send(Err(Refusal::Unknown(key.clone())));
+        }
+        self.drop_unused_caches();
+    }
+
+    fn drop_unused_caches(&mut self) {
+        let used: HashSet<Subscription> = self
+            .caches
+            .keys()
+            .filter(|subscription| !self.book.members(subscription).is_empty())
+            .cloned()
+            .collect();
+        self.caches
+            .retain(|subscription, _| used.contains(subscription));
+    }
+
+    fn asked(&mut self, ask: Ask) {
+        if self.book.ask(&ask.key, clock::instant()) {
+            self.asks.entry(ask.key.clone()).or_default().push(ask);
+            return;
+        }
+        let key = ask.key.clone();
+        let refusal = match self.book.get(&key).map(|entry| &entry.watched) {
+            None => Refusal::Unknown(key),
+            Some(Watched {
+                subscription: Err(reason),
+                ..
+            }) => Refusal::Unpollable(key, reason.clone()),
+            Some(_) => Refusal::Resting(key),
+        };
+        let _gone = ask.reply.send(Err(refusal));
+    }
+
+    fn start_due(&mut self) {
+        let now = clock::instant();
+        for (subscription, due) in self.book.start_due(now) {
+            let members = self.members(&subscription);
+            let asks: Vec<Ask> = members
+                .iter()
+                .flat_map(|member| self.asks.remove(&member.key).unwrap_or_default())
+                .collect();
+            let span = match (asks.first(), members.first()) {
+                (Some(ask), _) => ask.span.clone(),
+                (None, Some(member)) => poll_span(&member.key),
+                (None, None) => Span::none(),
+            };
+            span.record("registry.host", subscription.repository.host());
+            let registry = self.registry.clone();
+            let cache = self.caches.get(&subscription).cloned();
+            let running = Running {
+                subscription: subscription.clone(),
+                span: span.clone(),
+                timer: self.metrics.start_poll(now - due),
+                asks,
+            };
+            let poll = async move { round::poll(&registry, &subscription, members, cache).await };
+            let id = self.rounds.spawn(poll.instrument(span)).id();
+            self.running.insert(id, running);
+        }
+    }
+
+    fn members(&self, subscription: &Subscription) -> Vec<Member> {
+        let members = self.book.members(subscription).into_iter();
+        let selection = |key: &BundleKey, generation| {
+            let (under, selection) = self.bundles.get(key)?.selection.as_ref()?;
+            (*under == generation).then(|| selection.clone())
+        };
+        members
+            .map(|(key, entry)| Member {
+                selection: selection(&key, entry.watched.generation),
+                key,
+                entry,
+            })
+            .collect()
+    }
+
+    fn ended(&mut self, ended: Result<(Id, Round), JoinError>) {
+        let (id, round) = match ended {
+            Ok((id, round)) => (id, Some(round)),
+            Err(error) => (error.id(), None),
+        };
+        let Some(running) = self.running.remove(&id) else {
+            return;
+        };
+        let round = round.unwrap_or_else(|| {
+            // A registry must not be able to end the process with an answer nobody thought of.
+            let failure = PollFailure::new(FailureClass::InvalidAnswer, "internal error");
+            round::failed(&failure, self.members(&running.subscription), None)
+        });
+        let span = running.span.clone();
+        span.in_scope(|| self.conclude(running, round));
+    }
+
+    fn conclude(&mut self, running: Running, round: Round) {
+        let Running {
+            subscription,
+            timer,
+            mut asks,
+            span,
+        } = running;
+        timer.finish(match &round.listed {
+            Ok(_) => PollEnd::Success,
+            Err(failure) => PollEnd::Failure(failure.class),
+        });
+        if let Ok(listed) = &round.listed {
+            self.metrics.answered(listed.answer);
+        }
+        for ended in round.members {
+            let key = ended.member.key.clone();
+            let response = conclude::response(&subscription, &round.listed, &ended);
+            self.tell(&subscription, round.listed.as_ref().ok(), ended, &span);
+            for ask in asks.extract_if(.., |ask| ask.key == key) {
+                let verdict = self.courier.announces(&key).then(|| {
+                    let (sender, receiver) = oneshot::channel();
+                    self.verdicts.entry(key.clone()).or_default().push(sender);
+                    receiver
+                });
+                let response = response.clone();
+                let _gone = ask.reply.send(Ok(Answer { response, verdict }));
+            }
+        }
+        match round.cache {
+            Some(cache) => self.caches.insert(subscription.clone(), cache),
+            None => self.caches.remove(&subscription),
+        };
+        self.book.finished(&subscription);
+        self.drop_unused_caches();
+    }
+
+    fn delivered(&mut self, delivered: &Delivered) {
+        if !delivered.announcement {
+            return;
+        }
+        let taken = matches!(
+            delivered.verdict,
+            Some(Verdict::Accepted | Verdict::AlreadyKnown | Verdict::NotNewer)
+        );
+        if !taken && let Some(remembered) = self.bundles.get_mut(&delivered.key) {
+            remembered.told.not_taken();
+        }
+        let words = match delivered.verdict {
+            Some(verdict) => format!("{}: {}", verdict_words(verdict), delivered.words),
+            None => format!("refused: {}", delivered.words),
+        };
+        for waiting in self.verdicts.remove(&delivered.key).unwrap_or_default() {
+            let _gone = waiting.send(words.clone());
+        }
+    }
+}
+
+fn jitter() -> Jitter {
+    Jitter::from_unit(clock::unit_random())
+}
+
+async fn sleep_until(wake: Option<tokio::time::Instant>) {
+    match wake {
+        Some(wake) => tokio::time::sleep_until(wake).await,
+        None => std::future::pending().await,
+    }
+}
