@@ -78,8 +78,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             });
             let watch = BundleWatch::new(&client);
             let receiver = Receiver::new(client, watch.store(), shutdown.clone());
-            let service = ExecutorServiceServer::new(receiver)
-                .max_decoding_message_size(MAX_MESSAGE_BYTES);
+            let service =
+                ExecutorServiceServer::new(receiver).max_decoding_message_size(MAX_MESSAGE_BYTES);
             let serving = grpc::serve(
                 grpc_listener,
                 Routes::new(service),

@@ -11,11 +11,21 @@ use werf_shared::telemetry::TelemetryArgs;
 #[command(name = "executor", version)]
 pub struct Args {
     /// Where gRPC is served
-    #[arg(long, env = "EXECUTOR_GRPC_LISTEN", default_value = "0.0.0.0:9090", value_name = "ADDRESS")]
+    #[arg(
+        long,
+        env = "EXECUTOR_GRPC_LISTEN",
+        default_value = "0.0.0.0:9090",
+        value_name = "ADDRESS"
+    )]
     grpc_listen: String,
 
     /// Where probes and metrics are served
-    #[arg(long, env = "EXECUTOR_ADMIN_LISTEN", default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
+    #[arg(
+        long,
+        env = "EXECUTOR_ADMIN_LISTEN",
+        default_value = "0.0.0.0:8080",
+        value_name = "ADDRESS"
+    )]
     admin_listen: String,
 
     /// The namespace the operator itself is in
@@ -97,7 +107,12 @@ mod tests {
         ])
         .unwrap_err()
         .to_string();
-        for flag in ["--grpc-listen", "--admin-listen", "--namespace", "--job-image"] {
+        for flag in [
+            "--grpc-listen",
+            "--admin-listen",
+            "--namespace",
+            "--job-image",
+        ] {
             assert!(refused.contains(flag), "{flag} in {refused}");
         }
     }

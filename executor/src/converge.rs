@@ -138,4 +138,3 @@ async fn leave(context: &Context, bundle: &WerfBundle) -> Result<Next, ConvergeE
         Err(error) => Err(error.into()),
     }
 }
-

@@ -12,3 +12,6 @@ pub mod request;
 pub mod settings;
 pub mod status;
 pub mod values;
+
+#[cfg(test)]
+mod fixtures;

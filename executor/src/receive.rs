@@ -148,7 +148,9 @@ impl Receiver {
     ) -> Result<proto::ConvergeResponse, Status> {
         let waited = tokio::time::timeout(CONVERGE_WAIT, async {
             loop {
-                if let Some(outcome) = self.seen(key).and_then(|now| watching::became(stored, &now))
+                if let Some(outcome) = self
+                    .seen(key)
+                    .and_then(|now| watching::became(stored, &now))
                 {
                     return outcome;
                 }

@@ -3,7 +3,10 @@
 mod build;
 mod down;
 mod forward;
+mod install;
 mod keep;
+mod publish;
+mod run;
 mod status;
 pub(crate) mod terminal;
 mod tools;
@@ -34,6 +37,12 @@ enum Command {
     Down(down::Down),
     /// Show which clusters run, and how to reach them.
     Status,
+    /// Show the operator's main job: a bundle is published and deployed, then a newer one.
+    Run,
+    /// Build the operator and install it into the running cluster.
+    Install,
+    /// Publish a version of the demo application.
+    Publish(testbed::bundle::PublishArgs),
     /// Build the programs of the cluster, and start nothing.
     Build,
     /// Run kubectl as the cluster's administrator.
@@ -59,6 +68,9 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Up => up::run(&instance).await,
         Command::Down(down) => down.run(&instance).await,
         Command::Status => status::run(),
+        Command::Run => run::run(&instance).await,
+        Command::Install => install::run(&instance).await,
+        Command::Publish(publish) => publish::run(&instance, publish).await,
         Command::Build => build::run(),
         Command::Kubectl(tool) => tool.run(&instance, "kubectl"),
         Command::Grpcurl(tool) => tool.run(&instance, "grpcurl"),

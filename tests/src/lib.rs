@@ -4,5 +4,6 @@
 pub mod bundle;
 pub mod cluster;
 pub mod components;
+pub mod demonstration;
 pub mod image;
 pub mod operator;

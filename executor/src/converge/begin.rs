@@ -7,7 +7,9 @@ use werf_shared::bundle::WerfBundle;
 use werf_shared::error::Class;
 use werf_shared::{clock, names};
 
-use super::settle::{cannot_prepare, cannot_prepare_saying, patch_status, rest, rest_until_refresh};
+use super::settle::{
+    cannot_prepare, cannot_prepare_saying, patch_status, rest, rest_until_refresh,
+};
 use super::trace::span_within;
 use super::{Context, ConvergeError, Next};
 use crate::decide::inputs;
@@ -54,7 +56,8 @@ pub(super) async fn begin(context: &Context, bundle: &WerfBundle) -> Result<Next
         Step::Start { .. } | Step::Retry => {}
     }
     let target = &settings.target_namespace;
-    if let Err(missing) = accounts::check(&context.client, target, &settings.service_account).await {
+    if let Err(missing) = accounts::check(&context.client, target, &settings.service_account).await
+    {
         return match missing {
             Missing::Unknown(error) => Err(error.into()),
             Missing::ServiceAccount { .. } => {

@@ -77,7 +77,14 @@ async fn claimed_inputs(
     };
     let uid = bundle.uid().unwrap_or_default();
     let key = &context.inputs_key;
-    let hash = inputs::hash(key, &uid, &run.tag, run.digest.as_deref(), &settings, &values);
+    let hash = inputs::hash(
+        key,
+        &uid,
+        &run.tag,
+        run.digest.as_deref(),
+        &settings,
+        &values,
+    );
     Ok((hash == run.inputs_hash).then_some((settings, values)))
 }
 
@@ -185,11 +192,7 @@ fn still_concerns(bundle: &WerfBundle, job: &str) -> bool {
 
 /// Gives a suspended Job its values and lets it run; one whose values have changed since is
 /// replaced, because it never ran.
-async fn release(
-    context: &Context,
-    bundle: &WerfBundle,
-    job: &Job,
-) -> Result<Next, ConvergeError> {
+async fn release(context: &Context, bundle: &WerfBundle, job: &Job) -> Result<Next, ConvergeError> {
     match claimed_inputs(context, bundle).await? {
         Some((_, values)) => confirm_or_undo(context, bundle, job, &values).await,
         None => {

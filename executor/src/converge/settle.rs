@@ -30,12 +30,20 @@ pub(super) async fn cannot_prepare_saying(
     reason: &'static str,
     message: String,
 ) -> Result<Next, ConvergeError> {
-    let known = bundle.status.as_ref().and_then(|s| s.last_error_message.as_ref());
+    let known = bundle
+        .status
+        .as_ref()
+        .and_then(|s| s.last_error_message.as_ref());
     if known != Some(&message) {
         warn!(reason, "Cannot prepare a Job: {message}");
         events::tell(&context.recorder, bundle, Reason::CannotPrepare, &message).await;
     }
-    rest(context, bundle, &Standing::CannotPrepare { reason, message }).await
+    rest(
+        context,
+        bundle,
+        &Standing::CannotPrepare { reason, message },
+    )
+    .await
 }
 
 /// Says where the bundle stands and when to look again.
@@ -51,10 +59,9 @@ pub(super) async fn rest(
         Standing::Retrying(at) => {
             Again::After(at.duration_since(now).try_into().unwrap_or(Duration::ZERO))
         }
-        Standing::Nothing(_)
-        | Standing::Deploying
-        | Standing::UpToDate
-        | Standing::GivenUp => Again::OnChange,
+        Standing::Nothing(_) | Standing::Deploying | Standing::UpToDate | Standing::GivenUp => {
+            Again::OnChange
+        }
     }))
 }
 

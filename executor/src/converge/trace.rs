@@ -17,7 +17,11 @@ pub(super) fn span_of_run(name: &'static str, bundle: &WerfBundle) -> Span {
     span_within(name, bundle, traceparent)
 }
 
-pub(super) fn span_within(name: &'static str, bundle: &WerfBundle, traceparent: Option<&str>) -> Span {
+pub(super) fn span_within(
+    name: &'static str,
+    bundle: &WerfBundle,
+    traceparent: Option<&str>,
+) -> Span {
     macro_rules! span {
         ($name:literal) => {
             info_span!(

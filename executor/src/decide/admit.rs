@@ -66,7 +66,8 @@ pub fn admit(
         return Admission::NotNewer;
     }
     let rules_changed = announcement.generation > known.generation;
-    let same = known.tag == announcement.tag.as_str() && known.digest == announcement.digest.as_str();
+    let same =
+        known.tag == announcement.tag.as_str() && known.digest == announcement.digest.as_str();
     let lower = known
         .tag
         .parse::<Tag>()
@@ -87,7 +88,9 @@ fn wanted(
     status.desired_tag = Some(announcement.tag.to_string());
     status.desired_digest = Some(announcement.digest.to_string());
     status.desired_since = Some(Time(now));
-    status.desired_traceparent.clone_from(&announcement.traceparent);
+    status
+        .desired_traceparent
+        .clone_from(&announcement.traceparent);
     listed(status, announcement, now)
 }
 
@@ -142,3 +145,6 @@ pub fn poll_succeeded(
     }
     condition::set(&mut status.conditions, statement, Some(generation), now);
 }
+
+#[cfg(test)]
+mod tests;

@@ -58,3 +58,6 @@ pub fn hash(
         .map(|byte| format!("{byte:02x}"))
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -125,7 +125,10 @@ pub fn values_secret(job: &Job, file: &str) -> Secret {
             ..ObjectMeta::default()
         },
         immutable: Some(true),
-        string_data: Some(BTreeMap::from([("values.yaml".to_owned(), file.to_owned())])),
+        string_data: Some(BTreeMap::from([(
+            "values.yaml".to_owned(),
+            file.to_owned(),
+        )])),
         ..Secret::default()
     }
 }
@@ -156,7 +159,10 @@ fn annotations(order: &JobOrder<'_>) -> BTreeMap<String, String> {
         (annotation::RUN, order.run.to_string()),
         (annotation::ATTEMPT, order.attempt.to_string()),
         (annotation::BUNDLE_UID, order.bundle.uid.to_owned()),
-        (annotation::BUNDLE_NAMESPACE, order.bundle.namespace.to_owned()),
+        (
+            annotation::BUNDLE_NAMESPACE,
+            order.bundle.namespace.to_owned(),
+        ),
         (annotation::BUNDLE_NAME, order.bundle.name.to_owned()),
     ];
     let known = [
@@ -165,7 +171,11 @@ fn annotations(order: &JobOrder<'_>) -> BTreeMap<String, String> {
     ];
     always
         .into_iter()
-        .chain(known.into_iter().filter_map(|(key, value)| Some((key, value?.to_owned()))))
+        .chain(
+            known
+                .into_iter()
+                .filter_map(|(key, value)| Some((key, value?.to_owned()))),
+        )
         .map(|(key, value)| (key.to_owned(), value))
         .collect()
 }
@@ -274,7 +284,10 @@ fn arguments(order: &JobOrder<'_>) -> Vec<String> {
     let repository = &settings.repository;
     // werf glues repository and tag together with a colon, so that a digest can be split between
     // the two. `--tag=sha256:…` fails.
-    let (repository, tag) = match order.digest.and_then(|digest| digest.strip_prefix("sha256:")) {
+    let (repository, tag) = match order
+        .digest
+        .and_then(|digest| digest.strip_prefix("sha256:"))
+    {
         Some(hex) => (format!("{repository}@sha256"), hex),
         None => (repository.to_string(), order.tag),
     };
@@ -320,7 +333,11 @@ fn environment(order: &JobOrder<'_>) -> Vec<EnvVar> {
     ];
     fixed
         .into_iter()
-        .chain(order.traceparent.map(|traceparent| ("TRACEPARENT", traceparent)))
+        .chain(
+            order
+                .traceparent
+                .map(|traceparent| ("TRACEPARENT", traceparent)),
+        )
         .map(|(name, value)| EnvVar {
             name: name.to_owned(),
             value: Some(value.to_owned()),
@@ -332,3 +349,6 @@ fn environment(order: &JobOrder<'_>) -> Vec<EnvVar> {
 fn seconds(duration: Duration) -> Option<i32> {
     i32::try_from(duration.as_secs()).ok()
 }
+
+#[cfg(test)]
+mod tests;

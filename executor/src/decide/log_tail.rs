@@ -85,7 +85,10 @@ mod tests {
 
     #[test]
     fn a_long_log_keeps_its_last_whole_lines() {
-        assert_eq!(tail(b"first line\nsecond\nthird\n", &[], 14), "second\nthird");
+        assert_eq!(
+            tail(b"first line\nsecond\nthird\n", &[], 14),
+            "second\nthird"
+        );
         assert_eq!(tail(b"first line\nsecond\nthird\n", &[], 10), "third");
     }
 
@@ -113,10 +116,7 @@ mod tests {
     fn secrets_are_masked_plain_and_encoded() {
         let secrets = ["hunter22".to_owned()];
         let log = b"password hunter22 is aHVudGVyMjI= in base64";
-        assert_eq!(
-            tail(log, &secrets, 100),
-            "password *** is ***= in base64"
-        );
+        assert_eq!(tail(log, &secrets, 100), "password *** is ***= in base64");
     }
 
     #[test]

@@ -121,3 +121,6 @@ fn in_words(reason: &str, message: &str) -> String {
         (reason, message) => format!("job failed: {reason}: {message}"),
     }
 }
+
+#[cfg(test)]
+mod tests;

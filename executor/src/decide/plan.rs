@@ -194,3 +194,6 @@ fn after_failure(status: &WerfBundleStatus, retry_limit: u32, now: Timestamp) ->
         _ => Step::Retry,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -155,8 +155,16 @@ pub fn apply(bundle: &WerfBundle, report: &Report, now: Timestamp) -> Option<Wer
                 reason: reason.as_str(),
                 message: message.clone(),
             };
-            condition::set(&mut after.conditions, statement, Some(report.generation), now);
+            condition::set(
+                &mut after.conditions,
+                statement,
+                Some(report.generation),
+                now,
+            );
         }
     }
     (after != before).then_some(after)
 }
+
+#[cfg(test)]
+mod tests;

@@ -45,7 +45,10 @@ pub fn decide(bundle: &WerfBundle, request: &Request, now: Timestamp) -> Decisio
         }
     };
     let running = status.active_job_name.is_some()
-        && status.current_run.as_ref().is_some_and(|run| run.tag == tag);
+        && status
+            .current_run
+            .as_ref()
+            .is_some_and(|run| run.tag == tag);
     if running && !request.force {
         return Decision::AlreadyRunning;
     }
@@ -65,3 +68,6 @@ pub fn decide(bundle: &WerfBundle, request: &Request, now: Timestamp) -> Decisio
     });
     Decision::Store(Box::new(status))
 }
+
+#[cfg(test)]
+mod tests;

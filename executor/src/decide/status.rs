@@ -52,7 +52,12 @@ pub struct NewRun {
 }
 
 /// The status that claims a new run: its Job has a name, but does not exist yet.
-pub fn claim(bundle: &WerfBundle, run: NewRun, job_name: impl Fn(i64, i32) -> String, now: Timestamp) -> WerfBundleStatus {
+pub fn claim(
+    bundle: &WerfBundle,
+    run: NewRun,
+    job_name: impl Fn(i64, i32) -> String,
+    now: Timestamp,
+) -> WerfBundleStatus {
     let mut status = bundle.status.clone().unwrap_or_default();
     status.run += 1;
     status.attempt = 1;
@@ -74,7 +79,11 @@ pub fn claim(bundle: &WerfBundle, run: NewRun, job_name: impl Fn(i64, i32) -> St
 }
 
 /// The status that claims another attempt of the current run.
-pub fn claim_retry(bundle: &WerfBundle, job_name: impl Fn(i64, i32) -> String, now: Timestamp) -> WerfBundleStatus {
+pub fn claim_retry(
+    bundle: &WerfBundle,
+    job_name: impl Fn(i64, i32) -> String,
+    now: Timestamp,
+) -> WerfBundleStatus {
     let mut status = bundle.status.clone().unwrap_or_default();
     status.attempt += 1;
     status.active_job_name = Some(job_name(status.run, status.attempt));
@@ -152,11 +161,7 @@ pub fn record(
 }
 
 /// Where the bundle stands after its Job ended, unless that is for the next pass to find out.
-fn standing_after(
-    status: &WerfBundleStatus,
-    retry_limit: u32,
-    now: Timestamp,
-) -> Option<Standing> {
+fn standing_after(status: &WerfBundleStatus, retry_limit: u32, now: Timestamp) -> Option<Standing> {
     let run = status.current_run.as_ref()?;
     let overtaken = status.requested.is_some()
         || status.desired_tag.as_ref() != Some(&run.tag)
@@ -206,7 +211,10 @@ fn set_error(status: &mut WerfBundleStatus, stage: Stage, message: String, now: 
 }
 
 fn clear_error(status: &mut WerfBundleStatus, stages: &[Stage]) {
-    if status.last_error_stage.is_some_and(|stage| stages.contains(&stage)) {
+    if status
+        .last_error_stage
+        .is_some_and(|stage| stages.contains(&stage))
+    {
         status.last_error_message = None;
         status.last_error_time = None;
         status.last_error_stage = None;
@@ -231,7 +239,12 @@ fn summarize(
         reason: view.reason,
         message: view.message.clone(),
     };
-    condition::set(conditions, state(ConditionType::Ready, view.ready), generation, now);
+    condition::set(
+        conditions,
+        state(ConditionType::Ready, view.ready),
+        generation,
+        now,
+    );
     for (kind, holds) in [
         (ConditionType::Reconciling, view.reconciling),
         (ConditionType::Stalled, view.stalled),
@@ -273,13 +286,23 @@ fn view(status: &WerfBundleStatus, standing: &Standing) -> View {
         message,
     };
     let error = || status.last_error_message.clone().unwrap_or_default();
-    let wanted = status.current_run.as_ref().map_or("", |run| run.tag.as_str());
+    let wanted = status
+        .current_run
+        .as_ref()
+        .map_or("", |run| run.tag.as_str());
     match standing {
         Standing::Deploying => syncing("Deploying", format!("Deploying {wanted}")),
         Standing::CannotPrepare { reason, message } => failed(reason, message.clone(), false),
         Standing::Retrying(at) => {
             let at = at.strftime("%H:%M:%S");
-            failed("JobFailed", format!("Deploying {wanted}: {}; next attempt at {at} UTC", failure(status)), false)
+            failed(
+                "JobFailed",
+                format!(
+                    "Deploying {wanted}: {}; next attempt at {at} UTC",
+                    failure(status)
+                ),
+                false,
+            )
         }
         Standing::GivenUp => failed(
             "RetriesExhausted",
@@ -308,9 +331,10 @@ fn view(status: &WerfBundleStatus, standing: &Standing) -> View {
             message: "Suspended: no polls, no deployments".to_owned(),
         },
         Standing::Nothing(_) if polling_failed => failed("PollingFailed", error(), false),
-        Standing::Nothing(WhyNothing::NotPolled) => {
-            syncing("Polling", "Waiting for the registry to be polled".to_owned())
-        }
+        Standing::Nothing(WhyNothing::NotPolled) => syncing(
+            "Polling",
+            "Waiting for the registry to be polled".to_owned(),
+        ),
         Standing::Nothing(WhyNothing::NoTag) => {
             let (reason, message) = registry.map_or(("", ""), |condition| {
                 (condition.reason.as_str(), condition.message.as_str())
@@ -339,3 +363,6 @@ fn failure(status: &WerfBundleStatus) -> &str {
         .and_then(|entry| entry.message.as_deref())
         .unwrap_or("failed")
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! Kubernetes Events on a bundle: transitions, for people who run `kubectl describe`. Best effort.
 
-use kube::runtime::events::{Event, EventType, Recorder};
 use kube::Resource;
+use kube::runtime::events::{Event, EventType, Recorder};
 use tracing::debug;
 use werf_shared::bundle::WerfBundle;
 

@@ -22,7 +22,10 @@ const ENTRY: &str = "key";
 /// other's. Losing the Secret costs one deployment per bundle that changes nothing.
 pub async fn load(client: &Client, namespace: &str) -> Result<InputsKey, ApiError> {
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    if let Some(key) = find("read the inputs key", api.get(SECRET)).await?.and_then(key) {
+    if let Some(key) = find("read the inputs key", api.get(SECRET))
+        .await?
+        .and_then(key)
+    {
         return Ok(key);
     }
     let mut bytes = vec![0; 32];
@@ -34,10 +37,18 @@ pub async fn load(client: &Client, namespace: &str) -> Result<InputsKey, ApiErro
             ..ObjectMeta::default()
         },
         immutable: Some(true),
-        data: Some(BTreeMap::from([(ENTRY.to_owned(), ByteString(bytes.clone()))])),
+        data: Some(BTreeMap::from([(
+            ENTRY.to_owned(),
+            ByteString(bytes.clone()),
+        )])),
         ..Secret::default()
     };
-    match call("make the inputs key", api.create(&PostParams::default(), &secret)).await {
+    match call(
+        "make the inputs key",
+        api.create(&PostParams::default(), &secret),
+    )
+    .await
+    {
         Ok(_) => Ok(InputsKey::new(bytes)),
         Err(conflict @ ApiError::Conflict { .. }) => {
             let made = find("read the inputs key", api.get(SECRET)).await?;

@@ -31,7 +31,10 @@ pub async fn create(client: &Client, job: &Job) -> Result<Job, ApiError> {
 
 /// The Job was made for this bundle.
 pub fn belongs_to(job: &Job, bundle_uid: &str) -> bool {
-    job.annotations().get(annotation::BUNDLE_UID).map(String::as_str) == Some(bundle_uid)
+    job.annotations()
+        .get(annotation::BUNDLE_UID)
+        .map(String::as_str)
+        == Some(bundle_uid)
 }
 
 /// Lets a suspended Job run.

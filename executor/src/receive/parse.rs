@@ -204,6 +204,9 @@ mod tests {
             uid: "u".to_owned(),
             ..proto::ReportPollRequest::default()
         };
-        assert_eq!(report(request).unwrap_err().message(), "outcome is required");
+        assert_eq!(
+            report(request).unwrap_err().message(),
+            "outcome is required"
+        );
     }
 }

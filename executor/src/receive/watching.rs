@@ -9,7 +9,7 @@ use tonic::Status;
 use werf_proto::v1alpha1 as proto;
 use werf_proto::v1alpha1::converge_response::Result as Came;
 use werf_shared::bundle::condition::{self, ConditionType};
-use werf_shared::bundle::status::{Stage, JobStatus};
+use werf_shared::bundle::status::{JobStatus, Stage};
 use werf_shared::bundle::{BundleKey, WerfBundle};
 
 use super::{LOOK, trace_id_of};
@@ -79,11 +79,16 @@ pub(super) fn became(
 }
 
 /// The states of a bundle, as a call streams them.
-pub(super) type States = Pin<Box<dyn Stream<Item = Result<proto::WatchBundleResponse, Status>> + Send>>;
+pub(super) type States =
+    Pin<Box<dyn Stream<Item = Result<proto::WatchBundleResponse, Status>> + Send>>;
 
 /// Streams a bundle's states until nothing is active or waiting, it is gone, or the process stops.
 /// States that follow each other faster than the caller reads are skipped.
-pub(super) fn stream(bundles: Store<Watched>, key: BundleKey, shutdown: CancellationToken) -> States {
+pub(super) fn stream(
+    bundles: Store<Watched>,
+    key: BundleKey,
+    shutdown: CancellationToken,
+) -> States {
     let reference = ObjectRef::<Watched>::new(&key.name).within(&key.namespace);
     let unfolded = futures::stream::unfold((None, false), move |(told, over)| {
         let (bundles, reference, shutdown) = (bundles.clone(), reference.clone(), shutdown.clone());

@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use anyhow::Context as _;
 use clap::Args;
 
 use super::{Bundle, Repository};
@@ -13,11 +14,11 @@ pub struct PublishArgs {
     /// The tag of the new bundle, such as v1.2.0
     #[arg(long)]
     pub tag: String,
-    /// The registry, as host and port
-    #[arg(long, default_value = "127.0.0.1:5000")]
-    pub registry: String,
+    /// The registry, as host and port [default: the running cluster's]
+    #[arg(long)]
+    pub registry: Option<String>,
     /// The repository in the registry
-    #[arg(long, default_value = "demo/app")]
+    #[arg(long, default_value = "demo/my-app")]
     pub repository: String,
     /// The image the application runs
     #[arg(long, default_value = "127.0.0.1:5000/busybox:1")]
@@ -62,6 +63,7 @@ pub async fn publish(args: PublishArgs) -> anyhow::Result<Published> {
     if let Some(replicas) = replicas {
         bundle.set("replicas", replicas);
     }
+    let registry = registry.context("no cluster runs here: name a --registry")?;
     let repository = Repository::new(&registry, &repository)?;
     let digest = repository.push(&tag, &bundle).await?;
     Ok(Published {

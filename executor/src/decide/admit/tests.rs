@@ -1,0 +1,141 @@
+//! What a poller is answered, and what is stored before it is.
+
+use super::*;
+use crate::decide::fixtures::{That, at, bundle, digest};
+
+fn announcing(tag: &str, digit: char) -> Announcement {
+    Announcement {
+        uid: "uid-1".to_owned(),
+        generation: 1,
+        tag: tag.parse().unwrap(),
+        digest: digest(digit).parse().unwrap(),
+        etag: Some("\"e1\"".to_owned()),
+        traceparent: Some("00-trace-span-01".to_owned()),
+    }
+}
+
+fn accepted(bundle: &WerfBundle, announcement: &Announcement) -> WerfBundleStatus {
+    match admit(Some(bundle), announcement, at(5)) {
+        Admission::Accept(status) => *status,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_first_tag_is_wanted_together_with_its_etag() {
+    let status = accepted(&bundle(), &announcing("v1.0.0", '1'));
+    assert_eq!(status.desired_tag.as_deref(), Some("v1.0.0"));
+    assert_eq!(status.desired_digest, Some(digest('1')));
+    assert_eq!(status.last_etag.as_deref(), Some("\"e1\""));
+    assert_eq!(
+        status.desired_traceparent.as_deref(),
+        Some("00-trace-span-01")
+    );
+    assert_eq!(status.last_applied_tag, None);
+}
+
+#[test]
+fn a_repeated_announcement_changes_nothing() {
+    let bundle = bundle().wanting("v1.0.0", '1');
+    let again = admit(Some(&bundle), &announcing("v1.0.0", '1'), at(5));
+    assert_eq!(again, Admission::AlreadyKnown);
+}
+
+#[test]
+fn a_lower_tag_under_the_same_spec_moves_nothing_backwards() {
+    let bundle = bundle().wanting("v1.10.0", '1');
+    let late = admit(Some(&bundle), &announcing("v1.9.0", '2'), at(5));
+    assert_eq!(late, Admission::NotNewer);
+}
+
+#[test]
+fn a_lower_tag_under_a_newer_spec_is_what_the_person_wants() {
+    let mut bundle = bundle().wanting("v2.0.0", '1');
+    bundle.metadata.generation = Some(2);
+    let mut announcement = announcing("v1.9.0", '2');
+    announcement.generation = 2;
+    assert_eq!(
+        accepted(&bundle, &announcement).desired_tag.as_deref(),
+        Some("v1.9.0")
+    );
+}
+
+#[test]
+fn a_tag_chosen_under_an_older_spec_comes_too_late() {
+    let mut bundle = bundle();
+    bundle.metadata.generation = Some(2);
+    let bundle = bundle.wanting("v1.0.0", '1');
+    let late = admit(Some(&bundle), &announcing("v9.0.0", '2'), at(5));
+    assert_eq!(late, Admission::NotNewer);
+}
+
+#[test]
+fn a_tag_that_moved_to_another_digest_is_new() {
+    let bundle = bundle().wanting("latest", '1');
+    let status = accepted(&bundle, &announcing("latest", '2'));
+    assert_eq!(status.desired_digest, Some(digest('2')));
+}
+
+#[test]
+fn a_newer_spec_with_the_same_choice_is_noted_without_a_new_wish() {
+    let mut bundle = bundle().wanting("v1.0.0", '1');
+    bundle.metadata.generation = Some(2);
+    let mut announcement = announcing("v1.0.0", '1');
+    announcement.generation = 2;
+    let Admission::Refresh(status) = admit(Some(&bundle), &announcement, at(5)) else {
+        panic!("not refreshed");
+    };
+    assert_eq!(status.announced.unwrap().generation, 2);
+    assert_eq!(status.desired_since, bundle.state().desired_since);
+}
+
+#[test]
+fn a_tag_that_a_person_asked_for_stays_until_the_registry_has_a_new_one() {
+    let held = bundle().wanting("v2.0.0", '2').with(|status| {
+        status.desired_tag = Some("v1.0.0".to_owned());
+        status.desired_digest = None;
+    });
+    let again = admit(Some(&held), &announcing("v2.0.0", '2'), at(5));
+    assert_eq!(again, Admission::AlreadyKnown);
+    let newer = accepted(&held, &announcing("v2.1.0", '3'));
+    assert_eq!(newer.desired_tag.as_deref(), Some("v2.1.0"));
+}
+
+#[test]
+fn another_bundle_of_the_same_name_does_not_take_the_announcement() {
+    let mut announcement = announcing("v1.0.0", '1');
+    announcement.uid = "uid-of-its-predecessor".to_owned();
+    assert_eq!(
+        admit(Some(&bundle()), &announcement, at(5)),
+        Admission::UnknownBundle
+    );
+    assert_eq!(
+        admit(None, &announcing("v1.0.0", '1'), at(5)),
+        Admission::UnknownBundle
+    );
+    let mut leaving = bundle();
+    leaving.metadata.deletion_timestamp = Some(Time(at(1)));
+    assert_eq!(
+        admit(Some(&leaving), &announcing("v1.0.0", '1'), at(5)),
+        Admission::UnknownBundle
+    );
+}
+
+#[test]
+fn a_suspended_bundle_takes_no_wishes() {
+    let mut suspended = bundle();
+    suspended.spec.suspend = true;
+    assert_eq!(
+        admit(Some(&suspended), &announcing("v1.0.0", '1'), at(5)),
+        Admission::Suspended
+    );
+}
+
+#[test]
+fn a_registry_without_etags_is_told_in_the_condition() {
+    let mut announcement = announcing("v1.0.0", '1');
+    announcement.etag = None;
+    let status = accepted(&bundle(), &announcement);
+    let condition = condition::find(&status.conditions, ConditionType::RegistryAvailable).unwrap();
+    assert!(condition.message.ends_with("ETag support not detected"));
+}

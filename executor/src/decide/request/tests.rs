@@ -1,0 +1,87 @@
+//! What a person is told who asks for a deployment.
+
+use super::*;
+use crate::decide::fixtures::{That, at, bundle, digest};
+
+fn asking(tag: Option<&str>, force: bool) -> Request {
+    Request {
+        tag: tag.map(|tag| tag.parse().unwrap()),
+        force,
+        traceparent: Some("00-t-s-01".to_owned()),
+    }
+}
+
+fn stored(bundle: &WerfBundle, request: &Request) -> WerfBundleStatus {
+    match decide(bundle, request, at(1)) {
+        Decision::Store(status) => *status,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn namespace_and_name_are_enough_once_a_tag_is_known() {
+    let known = bundle().wanting("v1", '1');
+    let status = stored(&known, &asking(None, false));
+    assert_eq!(status.desired_tag.as_deref(), Some("v1"));
+    assert_eq!(status.desired_digest, Some(digest('1')));
+    assert!(status.requested.is_some());
+    assert!(matches!(
+        decide(&bundle(), &asking(None, false), at(1)),
+        Decision::Refused(_)
+    ));
+}
+
+#[test]
+fn another_tag_is_deployed_without_the_digest_of_the_first() {
+    let status = stored(&bundle().wanting("v2", '2'), &asking(Some("v1"), false));
+    assert_eq!(status.desired_tag.as_deref(), Some("v1"));
+    assert_eq!(status.desired_digest, None);
+    assert_eq!(status.announced.unwrap().tag, "v2");
+}
+
+#[test]
+fn coming_back_to_the_announced_tag_comes_back_to_its_digest() {
+    let held = bundle().wanting("v2", '2').with(|status| {
+        status.desired_tag = Some("v1".to_owned());
+        status.desired_digest = None;
+    });
+    let status = stored(&held, &asking(Some("v2"), false));
+    assert_eq!(status.desired_digest, Some(digest('2')));
+}
+
+#[test]
+fn a_running_deployment_is_not_asked_for_twice_unless_forced() {
+    let running = bundle().wanting("v1", '1').deploying("h1").confirmed();
+    assert_eq!(
+        decide(&running, &asking(None, false), at(1)),
+        Decision::AlreadyRunning
+    );
+    assert!(matches!(
+        decide(&running, &asking(None, true), at(1)),
+        Decision::Store(_)
+    ));
+}
+
+#[test]
+fn a_suspended_bundle_is_deployed_only_with_force() {
+    let mut suspended = bundle().wanting("v1", '1');
+    suspended.spec.suspend = true;
+    assert!(matches!(
+        decide(&suspended, &asking(None, false), at(1)),
+        Decision::Refused(_)
+    ));
+    assert!(matches!(
+        decide(&suspended, &asking(None, true), at(1)),
+        Decision::Store(_)
+    ));
+}
+
+#[test]
+fn a_bundle_that_is_going_is_not_deployed() {
+    let mut going = bundle().wanting("v1", '1');
+    going.metadata.deletion_timestamp = Some(Time(at(0)));
+    assert!(matches!(
+        decide(&going, &asking(None, true), at(1)),
+        Decision::Refused(_)
+    ));
+}

@@ -1,0 +1,220 @@
+//! What people read in a bundle's status at each point of its life.
+
+use werf_shared::bundle::status::{JobStatus, Phase, Requested, Stage};
+
+use super::*;
+use crate::decide::fixtures::{That, at, bundle, digest, newest};
+use crate::decide::outcome::Cause;
+
+fn told(status: &WerfBundleStatus, kind: ConditionType) -> Option<(String, String, String)> {
+    condition::find(&status.conditions, kind)
+        .map(|c| (c.status.clone(), c.reason.clone(), c.message.clone()))
+}
+
+fn ready(status: &WerfBundleStatus) -> (String, String, String) {
+    told(status, ConditionType::Ready).unwrap()
+}
+
+fn new_run() -> NewRun {
+    NewRun {
+        tag: "v1".to_owned(),
+        digest: Some(digest('1')),
+        inputs_hash: "h1".to_owned(),
+        cause: "NewTag",
+        traceparent: None,
+        target_namespace: "production".to_owned(),
+    }
+}
+
+#[test]
+fn a_claim_names_its_job_before_the_job_exists() {
+    let bundle = bundle().wanting("v1", '1').with(|status| {
+        status.requested = Some(Requested::default());
+        status.last_job_status = Some(JobStatus::Succeeded);
+    });
+    let status = claim(
+        &bundle,
+        new_run(),
+        |run, attempt| format!("job-{run}-{attempt}"),
+        at(1),
+    );
+    assert_eq!((status.run, status.attempt), (1, 1));
+    assert_eq!(status.active_job_name.as_deref(), Some("job-1-1"));
+    assert_eq!(
+        status.resolved_target_namespace.as_deref(),
+        Some("production")
+    );
+    assert_eq!(status.last_job_status, None);
+    assert_eq!(status.requested, None);
+    assert_eq!(status.last_applied_tag, None);
+    assert_eq!(status.phase, Some(Phase::Syncing));
+    assert!(told(&status, ConditionType::Reconciling).is_some());
+}
+
+#[test]
+fn a_retry_is_another_attempt_of_the_same_run() {
+    let failed = bundle()
+        .wanting("v1", '1')
+        .deploying("h1")
+        .failed(Cause::ExitCode(1), at(5));
+    let status = claim_retry(
+        &failed,
+        |run, attempt| format!("job-{run}-{attempt}"),
+        at(40),
+    );
+    assert_eq!((status.run, status.attempt), (1, 2));
+    assert_eq!(status.active_job_name.as_deref(), Some("job-1-2"));
+    // The failure is told until the attempt succeeds.
+    assert_eq!(
+        status.last_error_message.as_deref(),
+        Some("pod failed with exit code 1")
+    );
+}
+
+#[test]
+fn success_is_recorded_with_what_ran_not_with_what_is_wanted_by_now() {
+    let bundle = bundle()
+        .wanting("v1", '1')
+        .deploying("h1")
+        .confirmed()
+        .wanting("v2", '2');
+    let status = record(&bundle, &Outcome::Succeeded, None, None, at(10));
+    assert_eq!(status.last_applied_tag.as_deref(), Some("v1"));
+    assert_eq!(status.last_applied_digest, Some(digest('1')));
+    assert_eq!(status.active_job_name, None);
+    assert_eq!(newest(&status).job, "job-1-1");
+    // Another tag waits: not Synced for a moment in between.
+    assert_ne!(status.phase, Some(Phase::Synced));
+}
+
+#[test]
+fn one_write_says_that_a_bundle_is_synced() {
+    let bundle = bundle().wanting("v1", '1').deploying("h1").confirmed();
+    let status = record(
+        &bundle,
+        &Outcome::Succeeded,
+        Some("log".to_owned()),
+        None,
+        at(10),
+    );
+    assert_eq!(status.phase, Some(Phase::Synced));
+    assert_eq!(ready(&status).0, "True");
+    assert_eq!(told(&status, ConditionType::Reconciling), None);
+    assert_eq!(status.last_job_logs.as_deref(), Some("log"));
+    assert_eq!(status.observed_generation, Some(1));
+}
+
+#[test]
+fn a_failure_never_touches_what_was_applied() {
+    let bundle = bundle()
+        .wanting("v1", '1')
+        .deploying("h1")
+        .deployed()
+        .wanting("v2", '2')
+        .deploying("h2")
+        .failed(Cause::ExitCode(3), at(20));
+    let status = bundle.state();
+    assert_eq!(status.last_applied_tag.as_deref(), Some("v1"));
+    assert_eq!(status.phase, Some(Phase::Failed));
+    assert_eq!(
+        status.last_error_message.as_deref(),
+        Some("pod failed with exit code 3")
+    );
+    assert_eq!(status.last_job_status, Some(JobStatus::Failed));
+    assert_eq!(
+        newest(&status).message.as_deref(),
+        Some("pod failed with exit code 3")
+    );
+    let (ready, reason, message) = ready(&status);
+    assert_eq!((ready.as_str(), reason.as_str()), ("False", "JobFailed"));
+    assert!(message.contains("next attempt at"), "{message}");
+    assert_eq!(told(&status, ConditionType::Stalled), None);
+}
+
+#[test]
+fn the_last_allowed_failure_stalls() {
+    let mut last = bundle().wanting("v1", '1').deploying("h1");
+    last.spec.converge.retry.limit = 0;
+    let status = last.failed(Cause::OomKilled, at(5)).state();
+    assert_eq!(ready(&status).1, "RetriesExhausted");
+    assert!(told(&status, ConditionType::Stalled).is_some());
+    assert_eq!(told(&status, ConditionType::Reconciling), None);
+}
+
+#[test]
+fn success_empties_the_error_of_deploying_but_not_that_of_polling() {
+    let again = bundle()
+        .wanting("v1", '1')
+        .deploying("h1")
+        .failed(Cause::ExitCode(1), at(5))
+        .deploying("h1");
+    let status = record(&again, &Outcome::Succeeded, None, None, at(10));
+    assert_eq!(status.last_error_message, None);
+    let polling = bundle().wanting("v1", '1').deploying("h1").with(|status| {
+        status.last_error_stage = Some(Stage::Polling);
+        status.last_error_message = Some("error polling registry".to_owned());
+    });
+    let status = record(&polling, &Outcome::Succeeded, None, None, at(10));
+    assert!(status.last_error_message.is_some());
+}
+
+#[test]
+fn the_same_obstacle_seen_again_is_no_write() {
+    let standing = Standing::CannotPrepare {
+        reason: "ServiceAccountNotFound",
+        message: "ServiceAccount x does not exist in namespace y".to_owned(),
+    };
+    let mut bundle = bundle().wanting("v1", '1');
+    bundle.status = Some(settle(&bundle, &standing, at(1)));
+    assert_eq!(bundle.state().phase, Some(Phase::Failed));
+    assert_eq!(settle(&bundle, &standing, at(60)), bundle.state());
+}
+
+#[test]
+fn a_settled_bundle_looked_at_again_is_no_write() {
+    let mut bundle = bundle().wanting("v1", '1').deploying("h1").deployed();
+    for standing in [
+        Standing::UpToDate,
+        Standing::GivenUp,
+        Standing::Retrying(at(100)),
+        Standing::Nothing(WhyNothing::Suspended),
+        Standing::Nothing(WhyNothing::NoTag),
+        Standing::Nothing(WhyNothing::NotPolled),
+    ] {
+        bundle.status = Some(settle(&bundle, &standing, at(20)));
+        assert_eq!(
+            settle(&bundle, &standing, at(60)),
+            bundle.state(),
+            "{standing:?}"
+        );
+    }
+}
+
+#[test]
+fn six_failed_polls_make_a_deployed_bundle_failed() {
+    let bundle = bundle()
+        .wanting("v1", '1')
+        .deploying("h1")
+        .deployed()
+        .with(|status| {
+            status.consecutive_failures = FAILURE_LIMIT;
+            status.last_error_message = Some("error polling registry: r: 404 not found".to_owned());
+        });
+    let status = settle(&bundle, &Standing::UpToDate, at(60));
+    assert_eq!(status.phase, Some(Phase::Failed));
+    assert_eq!(ready(&status).2, "error polling registry: r: 404 not found");
+}
+
+#[test]
+fn history_keeps_the_ten_newest() {
+    let mut bundle = bundle();
+    for run in 0..15 {
+        bundle = bundle
+            .wanting(&format!("v{run}"), '1')
+            .deploying("h")
+            .deployed();
+    }
+    let status = bundle.state();
+    assert_eq!(status.history.len(), HISTORY_LIMIT);
+    assert_eq!(newest(&status).tag, "v14");
+}
