@@ -131,7 +131,8 @@ impl Demonstration<'_> {
         self.step("Ask the application for its page", async {
             let page = self.place.page("production", BUNDLE).await?;
             self.terminal.quote(page.trim());
-            anyhow::ensure!(page.contains(tag), "the page does not show {tag}");
+            let version = tag.trim_start_matches('v');
+            anyhow::ensure!(page.contains(version), "the page does not show {version}");
             Ok(())
         })
         .await

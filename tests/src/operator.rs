@@ -176,13 +176,8 @@ impl Installation {
         let crds = checkout().join("crds");
         let crds = crds.to_string_lossy();
         kubectl(cluster, &["apply", "--server-side", "-f", &crds]).await?;
-        let established = [
-            "wait",
-            "--for=condition=Established",
-            "--timeout=60s",
-            "-f",
-            &crds,
-        ];
+        let crd = "crd/werfbundles.werf.io";
+        let established = ["wait", "--for=condition=Established", "--timeout=60s", crd];
         kubectl(cluster, &established).await?;
         let base = checkout().join("deploy/base");
         let rendered = kubectl(cluster, &["kustomize", &base.to_string_lossy()]).await?;

@@ -6,7 +6,8 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use kube::{Api, Client};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
+use tokio::task::JoinHandle;
 use werf_shared::bundle::status::{JobStatus, Phase};
 use werf_shared::bundle::{BundleKey, WerfBundle, WerfBundleStatus};
 
@@ -15,6 +16,9 @@ use crate::cluster::Cluster;
 
 /// How often the bundle is looked at.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// How long the rest of a finished Job's log may take.
+const LOG_END: Duration = Duration::from_secs(5);
 
 /// Follows one bundle.
 pub(super) struct Story<'a> {
@@ -53,15 +57,16 @@ impl<'a> Story<'a> {
             let now = bundle.status.unwrap_or_default();
             self.tell(&before, &now);
             if log.is_none() && now.last_job_status == Some(JobStatus::Running) {
-                log = self.follow_log(&now)?;
+                log = self.follow_log(&now);
             }
             let over = now.active_job_name.is_none();
             if over
                 && now.phase == Some(Phase::Synced)
                 && now.last_applied_tag.as_deref() == Some(tag)
             {
-                if let Some((child, told)) = log {
-                    finish(child, told).await;
+                if let Some(log) = log {
+                    // A log that does not end is left.
+                    let _ = tokio::time::timeout(LOG_END, log).await;
                 }
                 self.terminal.say(&format!("Synced: {tag} is deployed"));
                 return Ok(());
@@ -90,46 +95,45 @@ impl<'a> Story<'a> {
     }
 
     /// Shows the Job's log as it is written.
-    fn follow_log(
-        &self,
-        status: &WerfBundleStatus,
-    ) -> anyhow::Result<Option<(Child, tokio::task::JoinHandle<()>)>> {
-        let (Some(job), Some(namespace)) =
-            (&status.active_job_name, &status.resolved_target_namespace)
-        else {
-            return Ok(None);
-        };
-        let mut child = Command::new(self.tools.program("kubectl"))
-            .args(["logs", "--follow", "--pod-running-timeout=60s"])
-            .args(["--namespace", namespace, &format!("job/{job}")])
-            .env("KUBECONFIG", self.tools.kubeconfig())
+    fn follow_log(&self, status: &WerfBundleStatus) -> Option<JoinHandle<()>> {
+        let job = status.active_job_name.as_deref()?;
+        let namespace = status.resolved_target_namespace.as_deref()?;
+        let (program, kubeconfig) = (self.tools.program("kubectl"), self.tools.kubeconfig());
+        let mut kubectl = Command::new(program);
+        kubectl
+            .args(["logs", "--follow", "--namespace", namespace])
+            .arg(format!("job/{job}"))
+            .env("KUBECONFIG", kubeconfig)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .context("cannot run kubectl logs")?;
-        let output = child.stdout.take().context("kubectl has no output")?;
+            .kill_on_drop(true);
         #[expect(
             clippy::disallowed_methods,
             reason = "the test bed is not supervised; the task ends with the log"
         )]
-        let told = tokio::spawn(async move {
-            let terminal = Terminal::new();
-            let mut lines = BufReader::new(output).lines();
-            while let Ok(Some(line)) = lines.next_line().await {
-                terminal.quote(&line);
+        Some(tokio::spawn(async move {
+            // kubectl refuses while the container has not started.
+            while !quote_output(&mut kubectl).await {
+                tokio::time::sleep(LOOK).await;
             }
-        });
-        Ok(Some((child, told)))
+        }))
     }
 }
 
-/// Waits for the rest of a log; one that does not end is left.
-async fn finish(mut child: Child, told: tokio::task::JoinHandle<()>) {
-    let rest = async {
-        let _ = child.wait().await;
-        let _ = told.await;
+/// Quotes what a command prints, as it prints it; answers whether it printed anything.
+async fn quote_output(command: &mut Command) -> bool {
+    let terminal = Terminal::new();
+    let Ok(mut child) = command.spawn() else {
+        return true;
     };
-    let _ = tokio::time::timeout(Duration::from_secs(5), rest).await;
+    let mut told = false;
+    if let Some(output) = child.stdout.take() {
+        let mut lines = BufReader::new(output).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            terminal.quote(&line);
+            told = true;
+        }
+    }
+    told
 }

@@ -1,0 +1,74 @@
+# Everything people do here. `make run` shows the main job, `make test` passes the tests.
+
+CARGO ?= cargo
+KUBECTL ?= kubectl
+IMG ?= ghcr.io/werf/werf-operator:v0.1.0
+# `release` builds the programs in the cluster as they are shipped.
+PROFILE ?= dev
+
+TESTBED = $(CARGO) run --quiet --package werf-tests --bin testbed --
+
+export PROFILE
+
+.DEFAULT_GOAL := help
+.PHONY: help
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 22
+
+.PHONY: run
+run: prerequisites ## Show the operator's main job on a local cluster, and leave the cluster running
+	$(TESTBED) run
+
+.PHONY: stop
+stop: ## Stop the local cluster
+	$(TESTBED) down
+
+.PHONY: test
+test: prerequisites ## Run all tests, those on a real cluster included
+	$(CARGO) build --workspace --bins
+	$(CARGO) test --workspace --lib --bins --tests
+	cd tests/werf-stand-in && go test ./...
+	$(TESTBED) --instance werf-operator-test with -- \
+		$(CARGO) test --package werf-tests --features cluster --test cluster
+
+.PHONY: lint
+lint: ## Check formatting, lints, generated files and the borders between the parts
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --features werf-tests/cluster -- -D warnings
+	tests/check-borders
+	cd tests/werf-stand-in && test -z "$$(gofmt -l .)" && go vet ./...
+
+.PHONY: build
+build: ## Build poller and executor as they are shipped, into target/release
+	$(CARGO) build --release --package werf-poller --package werf-executor
+
+.PHONY: manifests
+manifests: ## Generate crds/ and the code of the gRPC contract anew
+	REGENERATE=1 $(CARGO) test --package werf-shared --test crd_yaml
+	REGENERATE=1 $(CARGO) test --package werf-proto --test bootstrap
+
+.PHONY: install
+install: ## Install the CRD into the cluster of the current kubeconfig
+	$(KUBECTL) apply --server-side -f crds/
+
+.PHONY: deploy
+deploy: ## Install the operator into the cluster of the current kubeconfig: make deploy IMG=…
+	$(KUBECTL) kustomize deploy/base | sed 's|image: ghcr.io/werf/werf-operator:.*|image: $(IMG)|' | $(KUBECTL) apply -f -
+
+.PHONY: undeploy
+undeploy: ## Remove the operator again; bundles and what they deployed stay
+	$(KUBECTL) kustomize deploy/base | $(KUBECTL) delete --ignore-not-found -f -
+
+.PHONY: local-test
+local-test: prerequisites ## Run only the tests on a real cluster, and leave the cluster running
+	$(TESTBED) --instance werf-operator-test up
+	$(TESTBED) --instance werf-operator-test with -- \
+		$(CARGO) test --package werf-tests --features cluster --test cluster
+
+.PHONY: cleanup-test-local
+cleanup-test-local: ## Stop the cluster that local-test left running
+	$(TESTBED) --instance werf-operator-test down
+
+.PHONY: prerequisites
+prerequisites:
+	@tests/install-prerequisites
