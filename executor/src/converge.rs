@@ -100,6 +100,10 @@ pub async fn pass(context: &Context, key: &BundleKey) -> Result<Again, ConvergeE
                 debug!(operation, "Overtaken, looking again");
                 Next::Continue
             }
+            // Quota, admission or missing rights: told to people, and tried again.
+            Err(ConvergeError::Api(
+                error @ (ApiError::Refused { .. } | ApiError::NotFound { .. }),
+            )) => settle::cannot_prepare(context, &bundle, "Refused", &error).await?,
             next => next?,
         };
         if let Next::Rest(again) = next {

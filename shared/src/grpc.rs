@@ -121,13 +121,13 @@ async fn serve_within(
     let routes = routes
         .add_service(health.max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(
-            reflection(descriptor_set)
+            reflection(descriptor_set, services)
                 .build_v1()
                 .map_err(|source| ServeError::Descriptors { source })?
                 .max_decoding_message_size(MAX_MESSAGE_BYTES),
         )
         .add_service(
-            reflection(descriptor_set)
+            reflection(descriptor_set, services)
                 .build_v1alpha()
                 .map_err(|source| ServeError::Descriptors { source })?
                 .max_decoding_message_size(MAX_MESSAGE_BYTES),
@@ -163,10 +163,18 @@ async fn serve_within(
     }
 }
 
-fn reflection(descriptor_set: &'static [u8]) -> tonic_reflection::server::Builder<'static> {
-    tonic_reflection::server::Builder::configure()
+/// Reflection that lists what is served here and nothing else the descriptors know.
+fn reflection(
+    descriptor_set: &'static [u8],
+    services: &[&'static str],
+) -> tonic_reflection::server::Builder<'static> {
+    let builder = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(descriptor_set)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .with_service_name("grpc.health.v1.Health");
+    services.iter().fold(builder, |builder, service| {
+        builder.with_service_name(*service)
+    })
 }
 
 fn server(limits: Limits) -> Server {

@@ -67,7 +67,8 @@ impl FromStr for Repository {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (host, path) = text.split_once('/').ok_or(InvalidRepository)?;
-        let valid = text.len() <= LENGTH_LIMIT && is_host(host) && path.split('/').all(is_component);
+        let valid =
+            text.len() <= LENGTH_LIMIT && is_host(host) && path.split('/').all(is_component);
         if valid {
             Ok(Self {
                 host: host.to_owned(),

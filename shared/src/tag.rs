@@ -39,11 +39,17 @@ impl Tag {
 pub fn parse_version(text: &str) -> Option<Version> {
     let text = text.strip_prefix('v').unwrap_or(text);
     let (text, build) = match text.split_once('+') {
-        Some((text, build)) => (text, BuildMetadata::new(build).ok().filter(|b| !b.is_empty())?),
+        Some((text, build)) => (
+            text,
+            BuildMetadata::new(build).ok().filter(|b| !b.is_empty())?,
+        ),
         None => (text, BuildMetadata::EMPTY),
     };
     let (numbers, pre) = match text.split_once('-') {
-        Some((numbers, pre)) => (numbers, Prerelease::new(pre).ok().filter(|p| !p.is_empty())?),
+        Some((numbers, pre)) => (
+            numbers,
+            Prerelease::new(pre).ok().filter(|p| !p.is_empty())?,
+        ),
         None => (text, Prerelease::EMPTY),
     };
     let mut parts = [0_u64; 3];
@@ -139,8 +145,7 @@ impl FromStr for Digest {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let hex = text.strip_prefix("sha256:").ok_or(InvalidDigest)?;
-        let valid =
-            hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let valid = hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         if valid {
             Ok(Self(text.to_owned()))
         } else {
@@ -202,7 +207,11 @@ mod tests {
         let digest: Digest = format!("sha256:{hex}").parse().unwrap();
         assert_eq!(digest.hex(), hex);
         assert!(hex.parse::<Digest>().is_err());
-        assert!(format!("sha256:{}", "A".repeat(64)).parse::<Digest>().is_err());
+        assert!(
+            format!("sha256:{}", "A".repeat(64))
+                .parse::<Digest>()
+                .is_err()
+        );
     }
 
     proptest! {

@@ -271,13 +271,15 @@ fn is_own_span(metadata: &Metadata<'_>) -> bool {
     metadata.is_span() && is_exported(metadata)
 }
 
-/// Our spans at any level, others' at info; none of the layers below ours, because the exporter's
-/// own calls would otherwise trace themselves.
+/// Our spans at any level, others' at info; none of the layers below ours. The exporter's own calls
+/// would otherwise trace themselves, and every look of a controller would be a trace of its own.
 fn is_exported(metadata: &Metadata<'_>) -> bool {
-    const BELOW: [&str; 9] = [
+    const BELOW: [&str; 11] = [
         "h2",
         "hyper",
         "hyper_util",
+        "kube_client",
+        "kube_runtime",
         "opentelemetry",
         "opentelemetry_otlp",
         "opentelemetry_sdk",

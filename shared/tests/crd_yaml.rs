@@ -17,6 +17,9 @@ fn the_checked_in_crd_is_what_the_types_say() -> Result<()> {
     }
     let present = std::fs::read_to_string(&path)
         .with_context(|| format!("{} is missing; run `make manifests`", path.display()))?;
-    assert!(present == generated, "the CRD is stale; run `make manifests`");
+    assert!(
+        present == generated,
+        "the CRD is stale; run `make manifests`"
+    );
     Ok(())
 }

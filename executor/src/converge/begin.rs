@@ -10,7 +10,7 @@ use werf_shared::{clock, names};
 use super::settle::{
     cannot_prepare, cannot_prepare_saying, patch_status, rest, rest_until_refresh,
 };
-use super::trace::span_within;
+use super::trace::{Part, span_within};
 use super::{Context, ConvergeError, Next};
 use crate::decide::inputs;
 use crate::decide::plan::{self, Step, Wanted};
@@ -96,7 +96,7 @@ pub(super) async fn resolve_values(
 ) -> Result<Result<Values, (&'static str, String)>, ConvergeError> {
     let own = bundle.namespace().unwrap_or_default();
     let target = &settings.target_namespace;
-    let span = span_within("resolve_values", bundle, traceparent);
+    let span = span_within(Part::ResolveValues, bundle, None, traceparent);
     async {
         let fetched = match sources::fetch(&context.client, &settings.sources, &own, target).await {
             Ok(fetched) => fetched,

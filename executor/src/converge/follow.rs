@@ -10,7 +10,7 @@ use werf_shared::telemetry::propagation;
 use super::begin::resolve_values;
 use super::record::record;
 use super::settle::{cannot_prepare_saying, patch_status};
-use super::trace::span_of_run;
+use super::trace::{Part, span_of_run};
 use super::{Again, Context, ConvergeError, LOOK_AGAIN, Next};
 use crate::decide::inputs;
 use crate::decide::job::{self, BundleIdentity, JobOrder};
@@ -102,8 +102,7 @@ async fn create(
     let Some(run) = &stored.current_run else {
         return abandon(context, bundle).await;
     };
-    let span = span_of_run("create_job", bundle);
-    span.record("tag", run.tag.as_str());
+    let span = span_of_run(Part::CreateJob, bundle);
     let created = async {
         let traceparent = propagation::current_traceparent();
         let key = BundleKey::of(bundle);
@@ -136,12 +135,9 @@ async fn create(
     match created {
         Ok(job) => {
             let note = format!("Created Job {} to deploy {}", claimed.job, run.tag);
-            events::tell(&context.recorder, bundle, Reason::JobCreated, &note).await;
+            let made = Some((claimed.namespace.as_str(), claimed.job.as_str()));
+            events::tell(&context.recorder, bundle, made, Reason::JobCreated, &note).await;
             confirm_or_undo(context, bundle, &job, &values).await
-        }
-        // Quota, admission or Pod Security: the Job may be let in later.
-        Err(ApiError::Refused { reason, .. }) => {
-            cannot_prepare_saying(context, bundle, "JobRejected", reason).await
         }
         // Another replica made it; the next look adopts it.
         Err(error) => Err(error.into()),
@@ -174,7 +170,12 @@ async fn confirm_or_undo(
             });
             if !still_claimed {
                 jobs::delete(&context.client, job).await?;
-                info!(job.name = %job.name_any(), "Job removed: its claim was given up");
+                info!(
+                    bundle.namespace = %key.namespace,
+                    bundle.name = %key.name,
+                    job.name = %job.name_any(),
+                    "Job removed: its claim was given up"
+                );
             }
             Ok(Next::Continue)
         }

@@ -7,8 +7,8 @@ use werf_shared::bundle::WerfBundle;
 use werf_shared::clock;
 use werf_shared::error::chain;
 
-use super::settle::patch_status;
-use super::trace::{span_of_run, trace_id};
+use super::settle::store;
+use super::trace::{Part, span_of_run, trace_id};
 use super::{Context, ConvergeError, Next};
 use crate::decide::log_tail;
 use crate::decide::outcome::Outcome;
@@ -35,23 +35,30 @@ pub(super) async fn record(
         .map(ToOwned::to_owned);
     let now = clock::now();
     let recorded = status::record(bundle, &outcome, log_tail, trace_id, now);
-    patch_status(context, bundle, recorded).await?;
+    let span = span_of_run(Part::PatchStatus, bundle);
+    store(context, bundle, recorded)
+        .instrument(span.clone())
+        .await?;
     let tag = run.map_or("", |run| run.tag.as_str());
     let started = run.map_or(now, |run| run.started_at.0);
     context.metrics.ended(&outcome, now.duration_since(started));
-    match &outcome {
+    let (reason, note) = match &outcome {
         Outcome::Succeeded => {
-            info!(tag, "Synced");
-            let note = format!("Deployed {tag}");
-            events::tell(&context.recorder, bundle, Reason::Synced, &note).await;
+            span.in_scope(|| info!("Synced"));
+            (Reason::Synced, format!("Deployed {tag}"))
         }
         Outcome::Failed(cause) => {
             let message = cause.message();
-            warn!(tag, reason = %message, "Deployment failed");
-            let note = format!("Deploying {tag}: {message}");
-            events::tell(&context.recorder, bundle, Reason::JobFailed, &note).await;
+            span.in_scope(|| warn!(reason = %message, "Deployment failed"));
+            (Reason::JobFailed, format!("Deploying {tag}: {message}"))
         }
-    }
+    };
+    let status = bundle.status.as_ref();
+    let job = status.and_then(|status| {
+        let namespace = status.resolved_target_namespace.as_deref()?;
+        Some((namespace, status.active_job_name.as_deref()?))
+    });
+    events::tell(&context.recorder, bundle, job, reason, &note).await;
     Ok(Next::Continue)
 }
 
@@ -62,7 +69,7 @@ async fn collect_logs(
     job: &Job,
     pods: &[Pod],
 ) -> Option<String> {
-    let span = span_of_run("collect_logs", bundle);
+    let span = span_of_run(Part::CollectLogs, bundle);
     async {
         let pod = pods.last()?;
         // Without knowing what to mask nothing is shown.

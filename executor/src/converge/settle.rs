@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use tracing::{Instrument, warn};
-use werf_shared::bundle::{WerfBundle, WerfBundleStatus};
+use werf_shared::bundle::{BundleKey, WerfBundle, WerfBundleStatus};
 use werf_shared::clock;
 use werf_shared::error::chain;
 
-use super::trace::span_of_run;
+use super::trace::{Part, span_of_run};
 use super::{Again, Context, ConvergeError, Next, PREPARE_AGAIN};
 use crate::decide::settings::Settings;
 use crate::decide::status::{self, Standing};
@@ -35,8 +35,10 @@ pub(super) async fn cannot_prepare_saying(
         .as_ref()
         .and_then(|s| s.last_error_message.as_ref());
     if known != Some(&message) {
-        warn!(reason, "Cannot prepare a Job: {message}");
-        events::tell(&context.recorder, bundle, Reason::CannotPrepare, &message).await;
+        let key = BundleKey::of(bundle);
+        warn!(bundle.namespace = %key.namespace, bundle.name = %key.name, reason, "Cannot prepare a Job: {message}");
+        let recorder = &context.recorder;
+        events::tell(recorder, bundle, None, Reason::CannotPrepare, &message).await;
     }
     rest(
         context,
@@ -88,9 +90,17 @@ pub(super) async fn patch_status(
     if bundle.status.as_ref() == Some(&status) {
         return Ok(());
     }
-    let span = span_of_run("patch_status", bundle);
-    bundles::store_status(&context.client, bundle, status)
-        .instrument(span)
-        .await?;
+    store(context, bundle, status)
+        .instrument(span_of_run(Part::PatchStatus, bundle))
+        .await
+}
+
+/// Stores a status, whatever is stored.
+pub(super) async fn store(
+    context: &Context,
+    bundle: &WerfBundle,
+    status: WerfBundleStatus,
+) -> Result<(), ApiError> {
+    bundles::store_status(&context.client, bundle, status).await?;
     Ok(())
 }

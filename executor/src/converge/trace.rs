@@ -6,20 +6,35 @@ use tracing::{Span, info_span};
 use werf_shared::bundle::WerfBundle;
 use werf_shared::telemetry::propagation;
 
-/// A span in the trace of the bundle's current run or, failing that, of its wish.
-pub(super) fn span_of_run(name: &'static str, bundle: &WerfBundle) -> Span {
-    let status = bundle.status.as_ref();
-    let active = status.filter(|status| status.active_job_name.is_some());
-    let traceparent = active
-        .and_then(|s| s.current_run.as_ref())
-        .and_then(|run| run.traceparent.as_deref())
-        .or_else(|| status.and_then(|s| s.desired_traceparent.as_deref()));
-    span_within(name, bundle, traceparent)
+/// The parts of a pass that are spans.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Part {
+    ResolveValues,
+    CreateJob,
+    CollectLogs,
+    PatchStatus,
 }
 
+/// A span in the trace of the bundle's current run or, failing that, of its wish.
+pub(super) fn span_of_run(part: Part, bundle: &WerfBundle) -> Span {
+    let status = bundle.status.as_ref();
+    let run = status
+        .filter(|status| status.active_job_name.is_some())
+        .and_then(|status| status.current_run.as_ref());
+    let traceparent = run
+        .and_then(|run| run.traceparent.as_deref())
+        .or_else(|| status?.desired_traceparent.as_deref());
+    let tag = run
+        .map(|run| run.tag.as_str())
+        .or_else(|| status?.desired_tag.as_deref());
+    span_within(part, bundle, tag, traceparent)
+}
+
+/// A span in the trace of `traceparent`.
 pub(super) fn span_within(
-    name: &'static str,
+    part: Part,
     bundle: &WerfBundle,
+    tag: Option<&str>,
     traceparent: Option<&str>,
 ) -> Span {
     macro_rules! span {
@@ -29,15 +44,15 @@ pub(super) fn span_within(
                 $name,
                 bundle.namespace = bundle.namespace().unwrap_or_default(),
                 bundle.name = bundle.name_any(),
-                tag = tracing::field::Empty,
+                tag,
             )
         };
     }
-    let span = match name {
-        "create_job" => span!("create_job"),
-        "collect_logs" => span!("collect_logs"),
-        "resolve_values" => span!("resolve_values"),
-        _ => span!("patch_status"),
+    let span = match part {
+        Part::ResolveValues => span!("resolve_values"),
+        Part::CreateJob => span!("create_job"),
+        Part::CollectLogs => span!("collect_logs"),
+        Part::PatchStatus => span!("patch_status"),
     };
     propagation::set_parent_from_traceparent(&span, traceparent);
     span

@@ -1,5 +1,6 @@
 //! Kubernetes Events on a bundle: transitions, for people who run `kubectl describe`. Best effort.
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Resource;
 use kube::runtime::events::{Event, EventType, Recorder};
 use tracing::debug;
@@ -39,14 +40,27 @@ impl Reason {
     }
 }
 
-/// Tells something about a bundle.
-pub async fn tell(recorder: &Recorder, bundle: &WerfBundle, reason: Reason, note: &str) {
+/// Tells something about a bundle and, where there is one, its Job. Events that differ only in their
+/// note are counted as one; the Job keeps those of different deployments apart.
+pub async fn tell(
+    recorder: &Recorder,
+    bundle: &WerfBundle,
+    job: Option<(&str, &str)>,
+    reason: Reason,
+    note: &str,
+) {
     let event = Event {
         type_: reason.event_type(),
         reason: reason.as_str().to_owned(),
         note: Some(note.chars().take(NOTE_LIMIT).collect()),
         action: "Converge".to_owned(),
-        secondary: None,
+        secondary: job.map(|(namespace, name)| ObjectReference {
+            api_version: Some("batch/v1".to_owned()),
+            kind: Some("Job".to_owned()),
+            namespace: Some(namespace.to_owned()),
+            name: Some(name.to_owned()),
+            ..ObjectReference::default()
+        }),
     };
     if let Err(error) = recorder.publish(&event, &bundle.object_ref(&())).await {
         debug!(%error, "Event lost");

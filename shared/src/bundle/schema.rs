@@ -65,8 +65,8 @@ pub fn quantity(_: &mut SchemaGenerator) -> Schema {
 /// default makes a fresh bundle say that nothing is known yet, so that a tool that waits for
 /// readiness never takes the absence of conditions for success.
 pub fn conditions(generator: &mut SchemaGenerator) -> Schema {
-    let condition = generator
-        .subschema_for::<k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition>();
+    let condition =
+        generator.subschema_for::<k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition>();
     json_schema!({
         "description": "What holds for the bundle: Ready, RegistryAvailable, and Reconciling and Stalled while they are true.",
         "type": "array",
