@@ -71,7 +71,7 @@ async fn start(config: &PollerConfig, supervisor: &mut Supervisor) -> anyhow::Re
     let client = Client::try_default()
         .await
         .context("cannot set up the Kubernetes client")?;
-    let (changes, changed) = mpsc::channel(watch::QUEUE);
+    let (changes, queue) = mpsc::channel(watch::QUEUE);
     let events = watch::bundles(client, config.namespace.as_deref());
     let watched = watch::run(events, changes, metrics.clone(), shutdown.clone());
     supervisor.spawn("watch", async { Ok(watched.await?) });
@@ -80,7 +80,7 @@ async fn start(config: &PollerConfig, supervisor: &mut Supervisor) -> anyhow::Re
     let courier = Courier::new(connect(config.executor.clone()), metrics.clone());
     let poller = Poller::new(config.per_host, http, courier, metrics, synced);
     supervisor.spawn("poll", async move {
-        poller.run(changed, asked, shutdown).await;
+        poller.run(queue, asked, shutdown).await;
         Ok(())
     });
     info!(

@@ -13,7 +13,7 @@ use werf_shared::telemetry::TelemetryArgs;
 use crate::decide::newest::Rule;
 use crate::io::registry::Limits;
 
-/// Watches WerfBundles and polls their registries for new tags
+/// Watches `WerfBundle` objects and polls their registries for new tags
 #[derive(Clone, Debug, clap::Parser)]
 #[command(name = "poller", version, args_conflicts_with_subcommands = true)]
 pub struct Args {

@@ -10,6 +10,7 @@ pub mod manifest;
 pub mod newest;
 pub mod outbox;
 pub mod page;
+pub mod queue;
 pub mod schedule;
 pub mod service_tag;
 pub mod tell;

@@ -1,5 +1,5 @@
-//! The poller: watches WerfBundles, polls their registries politely, and announces the tag that is
-//! wanted. It never writes a WerfBundle; what it finds goes to the executor.
+//! The poller: watches `WerfBundle`s, polls their registries politely, and announces the tag that is
+//! wanted. It never writes a `WerfBundle`; what it finds goes to the executor.
 //!
 //! ```text
 //! io::watch ─► decide::book ─► io::registry ─► decide::{page, newest, manifest}

@@ -2,30 +2,31 @@
 //! they are due, and what they find is told to the executor. It alone holds the state, so nothing
 //! in it needs a lock.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument as _, Span, debug, info, warn};
+use tracing::{Instrument as _, Span};
 use werf_proto::v1alpha1::announce_tag_response::Verdict;
 use werf_shared::backoff::Jitter;
 use werf_shared::bundle::BundleKey;
 use werf_shared::clock;
 use werf_shared::readiness::ReadinessHandle;
 
-use crate::decide::book::{Book, Change, Moment};
+use crate::decide::book::Book;
 use crate::decide::failure::{FailureClass, PollFailure};
 use crate::decide::newest::Selection;
 use crate::decide::tell::Told;
 use crate::decide::watched::{Subscription, Watched};
-use crate::io::announce::{Call, Courier, Delivered, Message, failure, verdict_words};
+use crate::io::announce::{Courier, Delivered, verdict_words};
 use crate::io::registry::Registry;
 use crate::io::server::{Answer, Ask, Refusal, poll_span};
 use crate::io::watch::WatchEvent;
 use crate::metrics::{PollEnd, PollTimer, PollerMetrics};
 
+mod changes;
 mod conclude;
 pub mod round;
 
@@ -106,107 +107,14 @@ impl Poller {
                 () = shutdown.cancelled() => return,
                 Some(event) = events.recv() => self.watched(event),
                 Some(ask) = asks.recv() => self.asked(ask),
-                Some(ended) = self.rounds.join_next_with_id() => self.ended(ended),
+                Some(ended) = self.rounds.join_next_with_id() => match ended {
+                    Ok((id, round)) => self.ended(id, Some(round)),
+                    Err(panicked) => self.ended(panicked.id(), None),
+                },
                 delivered = self.courier.next() => self.delivered(&delivered),
                 () = sleep_until(wake) => {}
             }
         }
-    }
-
-    fn watched(&mut self, event: WatchEvent) {
-        match event {
-            WatchEvent::Applied(key, watched) => self.applied(&key, *watched),
-            WatchEvent::Deleted(key) => self.forget(&key),
-            WatchEvent::Complete(present) => {
-                for key in self.book.missing_from(&present) {
-                    self.forget(&key);
-                }
-                if let Some(synced) = self.synced.take() {
-                    synced.ready();
-                }
-            }
-        }
-        self.metrics.watched(self.book.len());
-    }
-
-    fn applied(&mut self, key: &BundleKey, watched: Watched) {
-        let known = self.bundles.get(key);
-        if known.is_some_and(|remembered| remembered.uid != watched.uid) {
-            self.forget(key);
-        }
-        let remembered = self.bundles.entry(key.clone()).or_default();
-        remembered.uid.clone_from(&watched.uid);
-        remembered.told.watched(&watched.status);
-        let moment = Moment {
-            instant: clock::instant(),
-            wall: clock::now(),
-        };
-        let change = self.book.apply(key, watched.clone(), moment, jitter());
-        let (namespace, name) = (&key.namespace, &key.name);
-        match change {
-            Change::Echo => {}
-            Change::Added => debug!(bundle.namespace = namespace, bundle.name = name, "Watching"),
-            Change::Edited => info!(
-                bundle.namespace = namespace,
-                bundle.name = name,
-                "Polling at once, the spec changed"
-            ),
-            Change::Reset => info!(
-                bundle.namespace = namespace,
-                bundle.name = name,
-                "Polling at once, the count of failures was reset"
-            ),
-            Change::Rested => {
-                self.courier.forget(key);
-                remembered.told.not_taken();
-                info!(
-                    bundle.namespace = namespace,
-                    bundle.name = name,
-                    "Not polling, the bundle is suspended or being deleted"
-                );
-            }
-            Change::Unpollable(reason) => self.refuse(key, &watched, &reason),
-        }
-        self.drop_unused_caches();
-    }
-
-    /// Tells that a bundle cannot be polled as it stands.
-    fn refuse(&mut self, key: &BundleKey, watched: &Watched, reason: &str) {
-        let message = format!("error polling registry: {reason}");
-        let span = poll_span(key);
-        span.in_scope(|| warn!(reason, "{message}"));
-        let class = FailureClass::InvalidAnswer;
-        let request = failure(key, watched, class, message, 1, clock::now());
-        let call = Call::Report(request);
-        self.courier.put(key, Message { call, span });
-    }
-
-    fn forget(&mut self, key: &BundleKey) {
-        if self.book.remove(key) {
-            debug!(
-                bundle.namespace = key.namespace,
-                bundle.name = key.name,
-                "Forgot a bundle"
-            );
-        }
-        self.bundles.remove(key);
-        self.courier.forget(key);
-        self.verdicts.remove(key);
-        for ask in self.asks.remove(key).unwrap_or_default() {
-            let _gone = ask.reply.send(Err(Refusal::Unknown(key.clone())));
-        }
-        self.drop_unused_caches();
-    }
-
-    fn drop_unused_caches(&mut self) {
-        let used: HashSet<Subscription> = self
-            .caches
-            .keys()
-            .filter(|subscription| !self.book.members(subscription).is_empty())
-            .cloned()
-            .collect();
-        self.caches
-            .retain(|subscription, _| used.contains(subscription));
     }
 
     fn asked(&mut self, ask: Ask) {
@@ -269,11 +177,7 @@ impl Poller {
             .collect()
     }
 
-    fn ended(&mut self, ended: Result<(Id, Round), JoinError>) {
-        let (id, round) = match ended {
-            Ok((id, round)) => (id, Some(round)),
-            Err(error) => (error.id(), None),
-        };
+    fn ended(&mut self, id: Id, round: Option<Round>) {
         let Some(running) = self.running.remove(&id) else {
             return;
         };
@@ -314,12 +218,11 @@ impl Poller {
                 let _gone = ask.reply.send(Ok(Answer { response, verdict }));
             }
         }
-        match round.cache {
-            Some(cache) => self.caches.insert(subscription.clone(), cache),
+        self.book.finished(&subscription);
+        match round.cache.filter(|_| self.book.polls(&subscription)) {
+            Some(cache) => self.caches.insert(subscription, cache),
             None => self.caches.remove(&subscription),
         };
-        self.book.finished(&subscription);
-        self.drop_unused_caches();
     }
 
     fn delivered(&mut self, delivered: &Delivered) {

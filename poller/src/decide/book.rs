@@ -1,26 +1,23 @@
-//! Which polls are due, and for whom? Keeps every bundle's next poll, lets bundles with the same
-//! subscription share one, and never runs more polls of a host at once than allowed: those of a
-//! busy host wait in their own line, so that they delay nobody else.
+//! Which bundles are there, and which poll is each of them waiting for? Keeps every bundle's next
+//! poll, and lets bundles with the same subscription share one.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use jiff::Timestamp;
 use tokio::time::Instant;
 use werf_shared::backoff::Jitter;
 use werf_shared::bundle::BundleKey;
 
+use super::queue::{Queue, Started};
 use super::schedule;
 use super::watched::{Subscription, Watched};
 
 /// Every bundle and its next poll.
 #[derive(Debug)]
 pub struct Book {
-    per_host: usize,
     bundles: BTreeMap<BundleKey, Entry>,
-    shared: HashMap<Subscription, Shared>,
-    queue: BTreeSet<(Instant, Subscription)>,
-    busy: HashMap<String, usize>,
-    lines: HashMap<String, VecDeque<Subscription>>,
+    members: HashMap<Subscription, BTreeSet<BundleKey>>,
+    queue: Queue,
 }
 
 /// A bundle in the book.
@@ -34,19 +31,6 @@ pub struct Entry {
     pub failures: u32,
     due: Instant,
     asked: bool,
-}
-
-#[derive(Debug)]
-struct Shared {
-    members: BTreeSet<BundleKey>,
-    place: Place,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    Queued(Instant),
-    InLine,
-    Running,
 }
 
 /// What a change of a bundle means for polling.
@@ -79,12 +63,9 @@ impl Book {
     /// An empty book that allows so many polls of one host at once.
     pub fn new(per_host: usize) -> Self {
         Self {
-            per_host: per_host.max(1),
             bundles: BTreeMap::new(),
-            shared: HashMap::new(),
-            queue: BTreeSet::new(),
-            busy: HashMap::new(),
-            lines: HashMap::new(),
+            members: HashMap::new(),
+            queue: Queue::new(per_host),
         }
     }
 
@@ -135,8 +116,8 @@ impl Book {
                 watched,
             },
         };
-        self.join(key, &entry);
         self.bundles.insert(key.clone(), entry);
+        self.join(key);
         change
     }
 
@@ -180,32 +161,19 @@ impl Book {
         };
         entry.due = now;
         entry.asked = true;
-        self.requeue(&subscription);
+        self.plan(&subscription);
         true
     }
 
     /// The polls to start now, each with the moment it was due. Every one of them must be
     /// [`finished`](Self::finished) some time.
-    pub fn start_due(&mut self, now: Instant) -> Vec<(Subscription, Instant)> {
-        let mut started = Vec::new();
-        while let Some((due, subscription)) = self.queue.pop_first() {
-            if due > now {
-                self.queue.insert((due, subscription));
-                break;
-            }
-            let host = subscription.repository.host().to_owned();
-            let busy = self.busy.entry(host.clone()).or_default();
-            let free = *busy < self.per_host;
-            let place = if free { Place::Running } else { Place::InLine };
-            if let Some(shared) = self.shared.get_mut(&subscription) {
-                shared.place = place;
-            }
-            if free {
-                *busy += 1;
-                self.clear_asked(&subscription);
-                started.push((subscription, due));
-            } else {
-                self.lines.entry(host).or_default().push_back(subscription);
+    pub fn start_due(&mut self, now: Instant) -> Vec<Started> {
+        let started = self.queue.start_due(now);
+        for (subscription, _) in &started {
+            for key in self.members.get(subscription).into_iter().flatten() {
+                if let Some(entry) = self.bundles.get_mut(key) {
+                    entry.asked = false;
+                }
             }
         }
         started
@@ -213,16 +181,19 @@ impl Book {
 
     /// When something is due next, if nothing happens before.
     pub fn wake(&self) -> Option<Instant> {
-        self.queue.first().map(|(due, _)| *due)
+        self.queue.wake()
     }
 
     /// The bundles a poll is for.
     pub fn members(&self, subscription: &Subscription) -> Vec<(BundleKey, Entry)> {
-        let Some(shared) = self.shared.get(subscription) else {
-            return Vec::new();
-        };
-        let entry = |key: &BundleKey| Some((key.clone(), self.bundles.get(key)?.clone()));
-        shared.members.iter().filter_map(entry).collect()
+        let keys = self.members.get(subscription).into_iter().flatten();
+        keys.filter_map(|key| Some((key.clone(), self.bundles.get(key)?.clone())))
+            .collect()
+    }
+
+    /// Some bundle is polled for there.
+    pub fn polls(&self, subscription: &Subscription) -> bool {
+        self.members.contains_key(subscription)
     }
 
     /// Records how a poll ended for a bundle as it was then, plans its next one, and gives the
@@ -256,44 +227,18 @@ impl Book {
 
     /// Frees the host of a poll and plans the next one of that subscription.
     pub fn finished(&mut self, subscription: &Subscription) {
-        let host = subscription.repository.host();
-        if let Some(busy) = self.busy.get_mut(host) {
-            *busy -= 1;
-            if *busy == 0 {
-                self.busy.remove(host);
-            }
-        }
-        if let Some(shared) = self.shared.get_mut(subscription) {
-            shared.place = Place::InLine;
-        }
-        self.place(subscription);
-        let next = self.lines.get_mut(host).and_then(VecDeque::pop_front);
-        if self.lines.get(host).is_some_and(VecDeque::is_empty) {
-            self.lines.remove(host);
-        }
-        if let Some(next) = next {
-            self.place(&next);
-        }
+        self.queue.finished(subscription);
+        self.plan(subscription);
     }
 
-    fn join(&mut self, key: &BundleKey, entry: &Entry) {
-        let Some(subscription) = entry.watched.active() else {
+    fn join(&mut self, key: &BundleKey) {
+        let Some(entry) = self.bundles.get(key) else {
             return;
         };
-        let shared = self.shared.entry(subscription.clone()).or_insert_with(|| {
-            self.queue.insert((entry.due, subscription.clone()));
-            Shared {
-                members: BTreeSet::new(),
-                place: Place::Queued(entry.due),
-            }
-        });
-        shared.members.insert(key.clone());
-        if let Place::Queued(due) = shared.place
-            && entry.due < due
-        {
-            shared.place = Place::Queued(entry.due);
-            self.queue.remove(&(due, subscription.clone()));
-            self.queue.insert((entry.due, subscription.clone()));
+        if let Some(subscription) = entry.watched.active().cloned() {
+            let members = self.members.entry(subscription.clone()).or_default();
+            members.insert(key.clone());
+            self.plan(&subscription);
         }
     }
 
@@ -301,54 +246,22 @@ impl Book {
         let Some(subscription) = entry.watched.active() else {
             return;
         };
-        if let Some(shared) = self.shared.get_mut(subscription) {
-            shared.members.remove(key);
-            let queued = matches!(shared.place, Place::Queued(_));
-            if queued {
-                self.place(subscription);
+        if let Some(members) = self.members.get_mut(subscription) {
+            members.remove(key);
+            if members.is_empty() {
+                self.members.remove(subscription);
+                self.queue.cancel(subscription);
             }
+            self.plan(subscription);
         }
     }
 
-    fn requeue(&mut self, subscription: &Subscription) {
-        let shared = self.shared.get(subscription);
-        if shared.is_some_and(|shared| matches!(shared.place, Place::Queued(_))) {
-            self.place(subscription);
-        }
-    }
-
-    /// Queues a subscription at the earliest time any member is due, or drops it with its last
-    /// member.
-    fn place(&mut self, subscription: &Subscription) {
-        let Some(shared) = self.shared.get_mut(subscription) else {
-            return;
-        };
-        if let Place::Queued(due) = shared.place {
-            self.queue.remove(&(due, subscription.clone()));
-        }
-        let members = shared.members.iter();
-        match members
-            .filter_map(|key| Some(self.bundles.get(key)?.due))
-            .min()
-        {
-            Some(due) => {
-                shared.place = Place::Queued(due);
-                self.queue.insert((due, subscription.clone()));
-            }
-            None => {
-                self.shared.remove(subscription);
-            }
-        }
-    }
-
-    fn clear_asked(&mut self, subscription: &Subscription) {
-        let Some(shared) = self.shared.get(subscription) else {
-            return;
-        };
-        for key in &shared.members {
-            if let Some(entry) = self.bundles.get_mut(key) {
-                entry.asked = false;
-            }
+    /// Plans a subscription for the earliest time any of its bundles is due.
+    fn plan(&mut self, subscription: &Subscription) {
+        let keys = self.members.get(subscription).into_iter().flatten();
+        let due = keys.filter_map(|key| Some(self.bundles.get(key)?.due));
+        if let Some(due) = due.min() {
+            self.queue.plan(subscription, due);
         }
     }
 }

@@ -89,8 +89,7 @@ impl TagList {
             hasher.update(tag.as_str().as_bytes());
             hasher.update(b"\n");
         }
-        let bytes = hasher.finalize();
-        Fingerprint(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+        Fingerprint(format!("{:x}", hasher.finalize()))
     }
 }
 

@@ -23,7 +23,7 @@ pub enum Outcome {
 /// What a complete list looked like.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
-    /// Its ETag; empty without one.
+    /// Its `ETag`; empty without one.
     pub etag: String,
     /// Its fingerprint.
     pub fingerprint: Fingerprint,

@@ -56,7 +56,7 @@ pub struct Known {
     pub failures: u32,
     /// When something failed last.
     pub last_error: Option<Timestamp>,
-    /// ETag of the last list; empty when there was none.
+    /// The `ETag` of the last list; empty when there was none.
     pub etag: String,
     /// Syncing, Synced or Failed.
     pub phase: Option<Phase>,

@@ -1,8 +1,6 @@
 //! The one place that talks HTTP to registries: reads a tag list whole or not at all, and the
 //! manifest of a tag. Every answer is bounded in size and time while it arrives.
 
-use std::time::Duration;
-
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use reqwest::redirect::Policy;
@@ -13,12 +11,14 @@ use werf_shared::tag::Digest;
 
 use crate::decide::link::next_page;
 use crate::decide::manifest::ACCEPTED;
-use crate::decide::page::{Fingerprint, TagList};
+use crate::decide::page::TagList;
 use crate::decide::watched::Subscription;
 
 mod error;
+mod scan;
 
 pub use error::RegistryError;
+pub use scan::{Limits, Listing, Page, Scan};
 
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 const USER_AGENT: &str = concat!("werf-operator/", env!("CARGO_PKG_VERSION"));
@@ -26,89 +26,12 @@ const USER_AGENT: &str = concat!("werf-operator/", env!("CARGO_PKG_VERSION"));
 /// Longer ones are not worth the memory.
 const ETAG_LIMIT: usize = 1024;
 
-/// What an answer may cost.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// To connect, TLS included.
-    pub connect: Duration,
-    /// From one piece of an answer to the next.
-    pub read: Duration,
-    /// For a whole tag list, and for a whole manifest.
-    pub scan: Duration,
-    /// Bytes of one page or manifest, decompressed.
-    pub page_bytes: usize,
-    /// Bytes of all pages.
-    pub scan_bytes: usize,
-    /// Pages of a list.
-    pub pages: usize,
-    /// Tags of a list.
-    pub tags: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(5),
-            read: Duration::from_secs(15),
-            scan: Duration::from_mins(1),
-            page_bytes: 4 << 20,
-            scan_bytes: 32 << 20,
-            pages: 100,
-            tags: 100_000,
-        }
-    }
-}
-
 /// A client for all registries.
 #[derive(Clone, Debug)]
 pub struct Registry {
     client: Client,
     limits: Limits,
     allow_insecure: bool,
-}
-
-/// A complete list, or the news that it is still the one of an earlier scan.
-#[derive(Clone, Debug)]
-pub struct Listing {
-    /// Status of the first page.
-    pub status: u16,
-    /// What to remember for the next scan.
-    pub scan: Scan,
-    /// The tags; nothing when the registry said that they are the same.
-    pub tags: Option<TagList>,
-}
-
-/// What is remembered of a complete scan.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Scan {
-    /// Its pages, in order.
-    pub pages: Vec<Page>,
-    /// Its fingerprint.
-    pub fingerprint: Fingerprint,
-    /// How many tags it found.
-    pub tags: usize,
-}
-
-/// A page of a complete scan.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Page {
-    url: Url,
-    etag: Option<HeaderValue>,
-    next: Option<Url>,
-}
-
-impl Scan {
-    /// ETag of the list, as far as it has one: that of its first page.
-    pub fn etag(&self) -> String {
-        let first = self.pages.first().and_then(|page| page.etag.as_ref());
-        let text = first.and_then(|etag| etag.to_str().ok());
-        text.unwrap_or_default().to_owned()
-    }
-
-    /// Every page can be asked whether it changed.
-    pub fn is_conditional(&self) -> bool {
-        self.pages.iter().all(|page| page.etag.is_some())
-    }
 }
 
 impl Registry {
@@ -342,11 +265,7 @@ fn digest_header(headers: &HeaderMap) -> Option<Digest> {
 }
 
 fn digest_of(body: &[u8]) -> Digest {
-    let hex: String = Sha256::digest(body)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    format!("sha256:{hex}")
+    format!("sha256:{:x}", Sha256::digest(body))
         .parse()
         .expect("64 hexadecimal digits are a digest")
 }

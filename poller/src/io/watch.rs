@@ -1,4 +1,4 @@
-//! Watches WerfBundles and passes on what matters of each. An object that cannot be read is told
+//! Watches `WerfBundle`s and passes on what matters of each. An object that cannot be read is told
 //! about and skipped: one bad bundle never stops the others.
 
 use std::collections::HashSet;

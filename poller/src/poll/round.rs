@@ -10,6 +10,7 @@ use crate::decide::book::Entry;
 use crate::decide::failure::PollFailure;
 use crate::decide::manifest::{Content, NotAManifest, content};
 use crate::decide::newest::{Choice, Nothing, Selection, hold_back, newest};
+use crate::decide::page::TagList;
 use crate::decide::tell::{Outcome, Seen};
 use crate::decide::watched::Subscription;
 use crate::io::registry::{Listing, Registry, RegistryError, Scan};
@@ -60,7 +61,7 @@ pub struct Listed {
     pub pages: usize,
     /// How many tags it has.
     pub tags: usize,
-    /// ETag and fingerprint.
+    /// `ETag` and fingerprint.
     pub seen: Seen,
 }
 
@@ -158,7 +159,7 @@ async fn choose(mut member: Member, listing: &Listing, glance: &mut Glance<'_>) 
     let watched = &member.entry.watched;
     let earlier = member.selection.take().filter(|_| listing.tags.is_none());
     let selection = earlier.unwrap_or_else(|| {
-        let tags = listing.tags.iter().flat_map(|tags| tags.iter());
+        let tags = listing.tags.iter().flat_map(TagList::iter);
         newest(tags, &watched.rule)
     });
     let held = watched

@@ -2,6 +2,8 @@
 
 use proptest::prelude::*;
 
+use werf_shared::tag::parse_version;
+
 use super::*;
 
 const TABLES: [&str; 2] = [

@@ -1,0 +1,106 @@
+//! What the loop does when a bundle comes, changes or goes.
+
+use tracing::{debug, info, warn};
+use werf_shared::bundle::BundleKey;
+use werf_shared::clock;
+
+use super::{Poller, jitter};
+use crate::decide::book::{Change, Moment};
+use crate::decide::failure::FailureClass;
+use crate::decide::watched::Watched;
+use crate::io::announce::{Call, Message, failure};
+use crate::io::server::{Refusal, poll_span};
+use crate::io::watch::WatchEvent;
+
+impl Poller {
+    pub(super) fn watched(&mut self, event: WatchEvent) {
+        match event {
+            WatchEvent::Applied(key, watched) => self.applied(&key, &watched),
+            WatchEvent::Deleted(key) => self.forget(&key),
+            WatchEvent::Complete(present) => {
+                for key in self.book.missing_from(&present) {
+                    self.forget(&key);
+                }
+                if let Some(synced) = self.synced.take() {
+                    synced.ready();
+                }
+            }
+        }
+        self.metrics.watched(self.book.len());
+    }
+
+    fn applied(&mut self, key: &BundleKey, watched: &Watched) {
+        let before = self.bundles.get(key);
+        if before.is_some_and(|remembered| remembered.uid != watched.uid) {
+            self.forget(key);
+        }
+        let remembered = self.bundles.entry(key.clone()).or_default();
+        remembered.uid.clone_from(&watched.uid);
+        remembered.told.watched(&watched.status);
+        let moment = Moment {
+            instant: clock::instant(),
+            wall: clock::now(),
+        };
+        let change = self.book.apply(key, watched.clone(), moment, jitter());
+        let (namespace, name) = (&key.namespace, &key.name);
+        match change {
+            Change::Echo => {}
+            Change::Added => debug!(bundle.namespace = namespace, bundle.name = name, "Watching"),
+            Change::Edited => info!(
+                bundle.namespace = namespace,
+                bundle.name = name,
+                "Polling at once, the spec changed"
+            ),
+            Change::Reset => info!(
+                bundle.namespace = namespace,
+                bundle.name = name,
+                "Polling at once, the count of failures was reset"
+            ),
+            Change::Rested => {
+                self.courier.forget(key);
+                remembered.told.not_taken();
+                info!(
+                    bundle.namespace = namespace,
+                    bundle.name = name,
+                    "Not polling, the bundle is suspended or being deleted"
+                );
+            }
+            Change::Unpollable(reason) => self.refuse(key, watched, &reason),
+        }
+        self.drop_unused_caches();
+    }
+
+    /// Tells that a bundle cannot be polled as it stands.
+    fn refuse(&mut self, key: &BundleKey, watched: &Watched, reason: &str) {
+        let message = format!("error polling registry: {reason}");
+        let span = poll_span(key);
+        span.in_scope(|| warn!(reason, "{message}"));
+        let class = FailureClass::InvalidAnswer;
+        let request = failure(key, watched, class, message, 1, clock::now());
+        let call = Call::Report(request);
+        self.courier.put(key, Message { call, span });
+    }
+
+    fn forget(&mut self, key: &BundleKey) {
+        if self.book.remove(key) {
+            debug!(
+                bundle.namespace = key.namespace,
+                bundle.name = key.name,
+                "Forgot a bundle"
+            );
+        }
+        self.bundles.remove(key);
+        self.courier.forget(key);
+        self.verdicts.remove(key);
+        for ask in self.asks.remove(key).unwrap_or_default() {
+            let _gone = ask.reply.send(Err(Refusal::Unknown(key.clone())));
+        }
+        self.drop_unused_caches();
+    }
+
+    fn drop_unused_caches(&mut self) {
+        let book = &self.book;
+        self.caches
+            .retain(|subscription, _| book.polls(subscription));
+    }
+}

@@ -1,0 +1,15 @@
+//! The poller's effects against services on loopback: a scripted registry, an executor that can
+//! fail, and the whole loop between them.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
+
+mod announce;
+mod desk;
+mod executor;
+mod poller;
+mod registry;
+mod scripted;
