@@ -15,3 +15,5 @@ pub mod explain;
 pub mod io;
 pub mod metrics;
 pub mod poll;
+#[cfg(test)]
+mod testing;

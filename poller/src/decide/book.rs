@@ -109,7 +109,12 @@ impl Book {
                 }
             }
             (None, _) => Entry {
-                rules_since: watched.generation,
+                // What was edited while nobody watched is not known. To take the rules for
+                // unchanged can hold a tag back, which is told; the opposite could go backwards.
+                rules_since: match &watched.status.announced {
+                    Some(announced) => announced.generation.min(watched.generation),
+                    None => watched.generation,
+                },
                 failures: watched.status.failures,
                 due: schedule::first(&watched, now.instant, now.wall, jitter),
                 asked: false,

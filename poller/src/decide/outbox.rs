@@ -166,9 +166,9 @@ mod tests {
             .collect()
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn only_the_newest_announcement_is_kept() {
-        let now = Instant::now();
+    #[test]
+    fn only_the_newest_announcement_is_kept() {
+        let now = crate::testing::instant();
         let mut outbox = Outbox::default();
         outbox.put(&key("a"), Kind::Report, "failed", now);
         outbox.put(&key("a"), Kind::Announcement, "v1", now);
@@ -182,9 +182,9 @@ mod tests {
         assert!(outbox.is_empty());
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_letter_replaced_in_flight_does_not_take_its_successor_along() {
-        let now = Instant::now();
+    #[test]
+    fn a_letter_replaced_in_flight_does_not_take_its_successor_along() {
+        let now = crate::testing::instant();
         let mut outbox = Outbox::default();
         outbox.put(&key("a"), Kind::Announcement, "v1", now);
         assert_eq!(contents(&mut outbox, now), ["v1"]);
@@ -193,9 +193,9 @@ mod tests {
         assert_eq!(contents(&mut outbox, now), ["v2"]);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn unanswered_letters_are_repeated_ever_more_slowly() {
-        let mut now = Instant::now();
+    #[test]
+    fn unanswered_letters_are_repeated_ever_more_slowly() {
+        let mut now = crate::testing::instant();
         let mut outbox = Outbox::default();
         outbox.put(&key("a"), Kind::Announcement, "v1", now);
         let mut waits = Vec::new();
@@ -210,9 +210,9 @@ mod tests {
         assert_eq!(waits[9..], [30_000, 30_000]);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn nothing_is_told_about_a_deleted_bundle() {
-        let now = Instant::now();
+    #[test]
+    fn nothing_is_told_about_a_deleted_bundle() {
+        let now = crate::testing::instant();
         let mut outbox = Outbox::default();
         outbox.put(&key("a"), Kind::Announcement, "v1", now);
         outbox.forget(&key("a"));

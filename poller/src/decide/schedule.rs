@@ -68,7 +68,7 @@ mod tests {
     const MINUTE: Duration = Duration::from_mins(1);
 
     fn wait(watched: &Watched, seconds_ago: i64) -> Duration {
-        let now = Instant::from_std(std::time::Instant::now());
+        let now = crate::testing::instant();
         let wall: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let mut watched = watched.clone();
         watched.status.last_error = Some(wall - jiff::SignedDuration::from_secs(seconds_ago));
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn polls_drift_apart_by_a_tenth() {
-        let now = Instant::from_std(std::time::Instant::now());
+        let now = crate::testing::instant();
         let watched = bundle("u", 1);
         let early = after_success(&watched, now, Jitter::from_unit(0.0)) - now;
         let late = after_success(&watched, now, Jitter::from_unit(1.0)) - now;

@@ -104,10 +104,11 @@ impl Told {
     /// The status moved. What has come back in it need not be remembered: from then on the status
     /// alone says what is known.
     pub fn watched(&mut self, known: &Known) {
-        if let (Some((tag, digest, _)), Some(announced)) = (&self.announced, &known.announced)
-            && announced.tag == tag.as_str()
-            && announced.digest == digest.as_str()
-        {
+        let came_back = self
+            .announced
+            .as_ref()
+            .is_some_and(|choice| holds(known, choice));
+        if came_back {
             self.announced = None;
         }
     }
@@ -115,11 +116,20 @@ impl Told {
     fn knows(&self, known: &Known, choice: &(Tag, Digest, i64)) -> bool {
         match &self.announced {
             Some(announced) => announced == choice,
-            None => known.announced.as_ref().is_some_and(|announced| {
-                announced.tag == choice.0.as_str() && announced.digest == choice.1.as_str()
-            }),
+            None => holds(known, choice),
         }
     }
+}
+
+/// The status holds this choice. One made under an older generation is told again, because the
+/// executor must know that it is still the choice: what it holds is never given up for a lower tag
+/// chosen under the same rules.
+fn holds(known: &Known, (tag, digest, generation): &(Tag, Digest, i64)) -> bool {
+    known.announced.as_ref().is_some_and(|announced| {
+        announced.tag == tag.as_str()
+            && announced.digest == digest.as_str()
+            && announced.generation >= *generation
+    })
 }
 
 #[cfg(test)]
@@ -191,6 +201,21 @@ mod tests {
         let list = seen("", "v1");
         assert_eq!(
             told.tell(&known, 1, false, chosen("v1"), Some(&list)),
+            Telling::Silence
+        );
+    }
+
+    #[test]
+    fn a_choice_is_told_again_under_a_new_spec() {
+        let mut told = Told::default();
+        let list = seen("", "v1");
+        let known = knowing("v1");
+        assert_eq!(
+            told.tell(&known, 2, false, chosen("v1"), Some(&list)),
+            announce("v1")
+        );
+        assert_eq!(
+            told.tell(&known, 2, false, chosen("v1"), Some(&list)),
             Telling::Silence
         );
     }

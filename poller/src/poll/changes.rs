@@ -59,6 +59,7 @@ impl Poller {
             Change::Rested => {
                 self.courier.forget(key);
                 remembered.told.not_taken();
+                self.turn_away(key, &Refusal::Resting(key.clone()));
                 info!(
                     bundle.namespace = namespace,
                     bundle.name = name,
@@ -72,6 +73,7 @@ impl Poller {
 
     /// Tells that a bundle cannot be polled as it stands.
     fn refuse(&mut self, key: &BundleKey, watched: &Watched, reason: &str) {
+        self.turn_away(key, &Refusal::Unpollable(key.clone(), reason.to_owned()));
         let message = format!("error polling registry: {reason}");
         let span = poll_span(key);
         span.in_scope(|| warn!(reason, "{message}"));
@@ -92,10 +94,14 @@ impl Poller {
         self.bundles.remove(key);
         self.courier.forget(key);
         self.verdicts.remove(key);
-        for ask in self.asks.remove(key).unwrap_or_default() {
-            let _gone = ask.reply.send(Err(Refusal::Unknown(key.clone())));
-        }
+        self.turn_away(key, &Refusal::Unknown(key.clone()));
         self.drop_unused_caches();
+    }
+
+    fn turn_away(&mut self, key: &BundleKey, refusal: &Refusal) {
+        for ask in self.asks.remove(key).unwrap_or_default() {
+            let _gone = ask.reply.send(Err(refusal.clone()));
+        }
     }
 
     fn drop_unused_caches(&mut self) {

@@ -57,7 +57,7 @@ struct Clock(Instant);
 
 impl Clock {
     fn new() -> Self {
-        Self(Instant::from_std(std::time::Instant::now()))
+        Self(crate::testing::instant())
     }
 
     fn moment(&self) -> Moment {
@@ -219,6 +219,29 @@ fn a_busy_host_delays_nobody_else() {
 }
 
 #[test]
+fn a_bundle_that_left_a_busy_host_holds_up_nobody_in_line() {
+    let clock = Clock::new();
+    let mut book = Book::new(1);
+    for n in 0..3 {
+        let watched = of(&format!("slow.example.com/app{n}"), &format!("u{n}"));
+        book.apply(
+            &key(&format!("app{n}")),
+            watched,
+            clock.moment(),
+            Jitter::NONE,
+        );
+    }
+    let running = book.start_due(clock.0);
+    book.remove(&key("app1"));
+    for (key, entry) in book.members(&running[0].0) {
+        book.settle(&key, &entry.watched, true, clock.0, Jitter::NONE);
+    }
+    book.finished(&running[0].0);
+    let next = book.start_due(clock.0);
+    assert_eq!(next[0].0.repository.path(), "app2");
+}
+
+#[test]
 fn an_edit_during_a_poll_is_polled_after_it() {
     let clock = Clock::new();
     let mut book = Book::new(4);
@@ -267,6 +290,17 @@ fn rules_hold_since_the_generation_that_brought_them() {
         ..bundle("u", 3)
     };
     assert_eq!(since(constrained), 3);
+}
+
+#[test]
+fn a_restart_takes_the_rules_for_unchanged() {
+    let clock = Clock::new();
+    let mut book = Book::new(4);
+    let mut edited = announced(bundle("u", 1), "v2");
+    edited.generation = 5;
+    book.apply(&key("a"), edited.clone(), clock.moment(), Jitter::NONE);
+    let since = book.get(&key("a")).unwrap().rules_since;
+    assert_eq!(edited.announced_since(since), "v2".parse().ok());
 }
 
 #[test]
