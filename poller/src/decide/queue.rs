@@ -7,10 +7,14 @@ use tokio::time::Instant;
 
 use super::watched::Subscription;
 
+/// Polls at once over all hosts: each may hold some megabytes of a list for a while.
+const AT_ONCE: usize = 256;
+
 /// When each subscription is polled next.
 #[derive(Debug)]
 pub struct Queue {
     per_host: usize,
+    running: usize,
     places: HashMap<Subscription, Place>,
     planned: BTreeSet<(Instant, Subscription)>,
     hosts: HashMap<String, Host>,
@@ -37,6 +41,7 @@ impl Queue {
     pub fn new(per_host: usize) -> Self {
         Self {
             per_host: per_host.max(1),
+            running: 0,
             places: HashMap::new(),
             planned: BTreeSet::new(),
             hosts: HashMap::new(),
@@ -84,6 +89,7 @@ impl Queue {
             let host = self.hosts.entry(host).or_default();
             let place = if host.running < self.per_host {
                 host.running += 1;
+                self.running += 1;
                 started.push((subscription.clone(), due));
                 Place::Running
             } else {
@@ -104,6 +110,7 @@ impl Queue {
             return;
         };
         host.running -= 1;
+        self.running -= 1;
         let next = host.line.pop_front();
         if host.running == 0 && host.line.is_empty() {
             self.hosts.remove(name);
@@ -114,8 +121,9 @@ impl Queue {
         }
     }
 
-    /// When the next poll is due whose host is not known to be busy.
+    /// When to start the next poll, if none ends before. Nothing while there is no room for one.
     pub fn wake(&self) -> Option<Instant> {
-        self.planned.first().map(|(due, _)| *due)
+        let first = self.planned.first().filter(|_| self.running < AT_ONCE);
+        first.map(|(due, _)| *due)
     }
 }

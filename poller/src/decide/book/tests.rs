@@ -242,6 +242,30 @@ fn a_bundle_that_left_a_busy_host_holds_up_nobody_in_line() {
 }
 
 #[test]
+fn polls_of_all_hosts_together_are_bounded() {
+    let clock = Clock::new();
+    let mut book = Book::new(4);
+    for n in 0..300 {
+        let watched = of(&format!("host{n}.example.com/app"), &format!("u{n}"));
+        book.apply(
+            &key(&format!("app{n}")),
+            watched,
+            clock.moment(),
+            Jitter::NONE,
+        );
+    }
+    let started = book.start_due(clock.0);
+    assert_eq!((started.len(), book.wake()), (256, None));
+    for (subscription, _) in &started {
+        for (key, entry) in book.members(subscription) {
+            book.settle(&key, &entry.watched, true, clock.0, Jitter::NONE);
+        }
+        book.finished(subscription);
+    }
+    assert_eq!(book.start_due(clock.0).len(), 44);
+}
+
+#[test]
 fn an_edit_during_a_poll_is_polled_after_it() {
     let clock = Clock::new();
     let mut book = Book::new(4);

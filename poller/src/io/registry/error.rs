@@ -103,8 +103,11 @@ fn transport(error: &reqwest::Error) -> PollFailure {
     if let Some(tls) = find_tls(error) {
         return PollFailure::new(FailureClass::Tls, format!("TLS failed: {tls}"));
     }
-    if error.is_decode() && !error.is_body() && !is_io(error) {
-        return PollFailure::new(FailureClass::InvalidAnswer, "the answer cannot be decoded");
+    if error.is_decode() && is_garbled(error) {
+        return PollFailure::new(
+            FailureClass::InvalidAnswer,
+            "the answer cannot be decompressed",
+        );
     }
     let root = root(error).to_string();
     let what = if error.is_connect() {
@@ -136,15 +139,57 @@ fn find_tls(error: &reqwest::Error) -> Option<&rustls::Error> {
     chain(error).find_map(|cause| cause.downcast_ref())
 }
 
-fn is_io(error: &reqwest::Error) -> bool {
-    chain(error).any(|cause| {
-        cause.downcast_ref::<std::io::Error>().is_some_and(|io| {
-            matches!(
-                io.kind(),
-                std::io::ErrorKind::ConnectionReset
-                    | std::io::ErrorKind::ConnectionAborted
-                    | std::io::ErrorKind::BrokenPipe
-            )
-        })
-    })
+/// A body that arrived but does not decompress; one that did not arrive is another matter.
+fn is_garbled(error: &reqwest::Error) -> bool {
+    chain(error)
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+        .any(|io| io.kind() == std::io::ErrorKind::InvalidData)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// What becomes of a request to a server that answers with these bytes and hangs up.
+    async fn failure(scheme: &str, answer: &'static [u8]) -> PollFailure {
+        let _installed = rustls::crypto::ring::default_provider().install_default();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("{scheme}://{}/", listener.local_addr().unwrap());
+        let serve = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 4096];
+            let _length = stream.read(&mut request).await.unwrap();
+            stream.write_all(answer).await.unwrap();
+        };
+        let ask = async {
+            let response = reqwest::Client::new().get(url).send().await?;
+            response.bytes().await
+        };
+        let (asked, ()) = tokio::join!(ask, serve);
+        let source = asked.unwrap_err();
+        RegistryError::Transport { source }.failure()
+    }
+
+    #[tokio::test]
+    async fn a_server_that_does_not_speak_tls_is_a_tls_failure() {
+        let failure = failure("https", b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+        assert_eq!(failure.class, FailureClass::Tls, "{failure}");
+        assert!(failure.what.starts_with("TLS failed: "), "{failure}");
+    }
+
+    #[rstest::rstest]
+    #[case::in_the_body(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"tags\":")]
+    #[case::before_the_head(b"")]
+    #[tokio::test]
+    async fn a_connection_that_breaks_is_a_network_failure(#[case] answer: &'static [u8]) {
+        let failure = failure("http", answer).await;
+        assert_eq!(failure.class, FailureClass::Network, "{failure}");
+        assert!(
+            failure.what.starts_with("the connection broke: "),
+            "{failure}"
+        );
+    }
 }
