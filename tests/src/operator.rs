@@ -38,8 +38,10 @@ pub struct Images {
     pub operator: String,
     /// What Jobs run.
     pub werf: String,
-    /// What Jobs run whose end the test decides, by the tag.
+    /// What Jobs run in tests: the tag may decide how they end; otherwise it is the same werf.
     pub scripted: String,
+    /// What receives traces.
+    pub receiver: String,
     /// Busybox, for the demo application.
     pub busybox: String,
 }
@@ -58,11 +60,19 @@ pub async fn push_images(cluster: &Cluster) -> anyhow::Result<Images> {
         "WERF_BINARY: {} is not a file",
         werf.display()
     );
-    let scripted = werf_image("werf-scripted", &stand_in.join("scripted"))?;
+    let mut scripted = werf_image("werf-scripted", &stand_in.join("scripted"))?;
+    add_program(&mut scripted, &werf, "werf-beside")?;
+    let mut receiver = program_image("otlp-receiver", OPERATOR_USER);
+    add_program(
+        &mut receiver,
+        &programs.join("otlp-receiver"),
+        "otlp-receiver",
+    )?;
     Ok(Images {
         operator: push(cluster, &operator).await?,
         werf: push(cluster, &werf_image("werf", &werf)?).await?,
         scripted: push(cluster, &scripted).await?,
+        receiver: push(cluster, &receiver).await?,
         busybox: push(cluster, &image::busybox()?).await?,
     })
 }
@@ -86,27 +96,40 @@ async fn build_operator() -> anyhow::Result<PathBuf> {
 }
 
 fn operator_image(programs: &Path) -> anyhow::Result<ImageSpec> {
-    let mut files = Vec::new();
+    let mut image = program_image("werf-operator", OPERATOR_USER);
     for name in ["poller", "executor"] {
-        let program = programs.join(name);
-        files.extend(image::libraries_of(&program)?);
-        files.push(File {
-            from: program,
-            to: format!("/usr/local/bin/{name}"),
-            mode: 0o755,
-        });
+        add_program(&mut image, &programs.join(name), name)?;
     }
-    files.extend(image::certificates());
-    files.sort_by(|a, b| a.to.cmp(&b.to));
-    files.dedup();
-    Ok(ImageSpec {
-        name: "werf-operator".to_owned(),
+    Ok(image)
+}
+
+/// An image from scratch with nothing but trusted certificates and a folder for programs.
+fn program_image(name: &str, user: u32) -> ImageSpec {
+    ImageSpec {
+        name: name.to_owned(),
         tag: "latest".to_owned(),
-        files,
-        user: OPERATOR_USER,
+        files: image::certificates().into_iter().collect(),
+        directories: vec![Directory {
+            path: "/tmp".to_owned(),
+            mode: 0o1777,
+        }],
+        user,
         env: vec![("PATH".to_owned(), "/usr/local/bin".to_owned())],
         ..ImageSpec::default()
-    })
+    }
+}
+
+/// Adds a program and the libraries it needs.
+fn add_program(image: &mut ImageSpec, program: &Path, name: &str) -> anyhow::Result<()> {
+    image.files.extend(image::libraries_of(program)?);
+    image.files.push(File {
+        from: program.to_owned(),
+        to: format!("/usr/local/bin/{name}"),
+        mode: 0o755,
+    });
+    image.files.sort_by(|a, b| a.to.cmp(&b.to));
+    image.files.dedup();
+    Ok(())
 }
 
 /// Builds the stand-in for werf; returns the folder its programs are in.
@@ -125,25 +148,9 @@ async fn build_stand_in() -> anyhow::Result<PathBuf> {
 
 /// An image like the official one as far as Jobs can tell: `werf` in the path, user 1000.
 fn werf_image(name: &str, program: &Path) -> anyhow::Result<ImageSpec> {
-    let mut files = image::libraries_of(program)?;
-    files.push(File {
-        from: program.to_owned(),
-        to: "/usr/local/bin/werf".to_owned(),
-        mode: 0o755,
-    });
-    files.extend(image::certificates());
-    Ok(ImageSpec {
-        name: name.to_owned(),
-        tag: "latest".to_owned(),
-        files,
-        directories: vec![Directory {
-            path: "/tmp".to_owned(),
-            mode: 0o1777,
-        }],
-        user: WERF_USER,
-        env: vec![("PATH".to_owned(), "/usr/local/bin".to_owned())],
-        ..ImageSpec::default()
-    })
+    let mut image = program_image(name, WERF_USER);
+    add_program(&mut image, program, "werf")?;
+    Ok(image)
 }
 
 /// How the operator is installed.

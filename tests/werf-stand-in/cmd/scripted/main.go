@@ -1,6 +1,7 @@
 // Command scripted takes the place of werf where a test needs the deploy container itself to
 // behave in a certain way: to exit with a code werf never uses, to be killed for its memory, to
-// take long, to print much. What it does is spelled out in the bundle's tag; see script.go.
+// take long, to print much. What it does is spelled out in the bundle's tag; see script.go. A tag
+// that spells out nothing is left to the program called werf-beside, where the image has one.
 package main
 
 import (
@@ -8,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"os/signal"
 	"strings"
 	"syscall"
@@ -19,7 +21,6 @@ import (
 const terminated = 128 + int(syscall.SIGTERM)
 
 func main() {
-	fmt.Printf("scripted: called with %d arguments\n", len(os.Args)-1)
 	tag, err := tag(os.Args[1:])
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "Error: %s\n", err)
@@ -28,6 +29,11 @@ func main() {
 	steps, err := parse(tag)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "Error: %s\n", err)
+		os.Exit(1)
+	}
+	if beside, err := exec.LookPath("werf-beside"); err == nil && len(steps) == 0 {
+		err := syscall.Exec(beside, append([]string{"werf"}, os.Args[1:]...), os.Environ())
+		fmt.Fprintf(os.Stderr, "Error: cannot run %s: %s\n", beside, err)
 		os.Exit(1)
 	}
 	// Process 1 of a container is not ended by SIGTERM unless it asks for that.
@@ -42,6 +48,7 @@ func main() {
 			fmt.Println("scripted: deaf to SIGTERM")
 		}
 	}()
+	fmt.Printf("scripted: called with %d arguments\n", len(os.Args)-1)
 	os.Exit(perform(steps, os.Stdout, time.Sleep))
 }
 

@@ -1,0 +1,190 @@
+//! What all tests share: the running cluster and the operator in it, installed by the first test
+//! that needs it.
+
+use std::fs;
+use std::net::SocketAddr;
+
+use anyhow::{Context as _, ensure};
+use k8s_openapi::api::core::v1::{Pod, Service};
+use kube::api::ListParams;
+use kube::{Api, Client, ResourceExt};
+use rustix::process::{Pid, Signal, kill_process};
+use testbed::cluster::Cluster;
+use testbed::operator::{self, Images, Installation, NAMESPACE};
+use tokio::process::Command;
+use tokio::sync::OnceCell;
+
+static INSTALLED: OnceCell<Images> = OnceCell::const_new();
+
+/// Where spans are received.
+const RECEIVER: &str = "otlp-receiver";
+
+/// The shared cluster, with the operator in it.
+#[derive(Clone)]
+pub(crate) struct Bed {
+    pub(crate) cluster: Cluster,
+    pub(crate) client: Client,
+    pub(crate) images: Images,
+}
+
+impl Bed {
+    pub(crate) async fn ready() -> anyhow::Result<Self> {
+        let instance = std::env::var("TESTBED_INSTANCE")
+            .context("these tests run on a cluster: use `make test` or `make local-test`")?;
+        let cluster = Cluster::attach(&instance)?
+            .with_context(|| format!("the cluster {instance} does not run"))?;
+        let images = INSTALLED
+            .get_or_try_init(|| install(&cluster))
+            .await?
+            .clone();
+        // A client lives in the runtime it was made in, and each test has its own.
+        let client = cluster.client().await?;
+        Ok(Self {
+            cluster,
+            client,
+            images,
+        })
+    }
+
+    pub(crate) async fn kubectl(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        operator::kubectl(&self.cluster, arguments).await
+    }
+
+    /// Where a Service can be reached from here.
+    pub(crate) async fn reach(
+        &self,
+        namespace: &str,
+        service: &str,
+        port: u16,
+    ) -> anyhow::Result<SocketAddr> {
+        let services: Api<Service> = Api::namespaced(self.client.clone(), namespace);
+        let found = services.get(service).await?;
+        let address = found.spec.and_then(|spec| spec.cluster_ip);
+        let address = address.context("a Service without address")?.parse()?;
+        self.cluster.forward(SocketAddr::new(address, port)).await
+    }
+
+    /// Calls a method with grpcurl, which finds it by reflection.
+    pub(crate) async fn grpcurl(
+        &self,
+        service: &str,
+        method: &str,
+        request: &serde_json::Value,
+    ) -> anyhow::Result<serde_json::Value> {
+        let address = self.reach(NAMESPACE, service, 9090).await?;
+        let output = Command::new(self.cluster.program("grpcurl"))
+            .args(["-plaintext", "-d", &request.to_string()])
+            .args([&address.to_string(), method])
+            .output()
+            .await?;
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "grpcurl {method}: {complaint}");
+        // A stream answers with several documents; the last one counts.
+        let documents = serde_json::Deserializer::from_slice(&output.stdout).into_iter();
+        let last: Option<Result<serde_json::Value, _>> = documents.last();
+        Ok(last.transpose()?.unwrap_or_default())
+    }
+
+    /// The Pods of `poller` or `executor`.
+    pub(crate) async fn pods_of(&self, component: &str) -> anyhow::Result<Vec<Pod>> {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), NAMESPACE);
+        let label = format!("app.kubernetes.io/component={component}");
+        Ok(pods
+            .list(&ListParams::default().labels(&label))
+            .await?
+            .items)
+    }
+
+    /// Ends every process of `poller` or `executor` as `kill -9` does. Returns how many there were.
+    pub(crate) async fn kill(&self, component: &str) -> anyhow::Result<usize> {
+        let mut killed = 0;
+        for pod in self.pods_of(component).await? {
+            let uid = pod.uid().unwrap_or_default();
+            for pid in processes_of(&uid, component)? {
+                kill_process(pid, Signal::KILL)?;
+                killed += 1;
+            }
+        }
+        Ok(killed)
+    }
+
+    /// Sets how many replicas a service has, and waits until it has them.
+    pub(crate) async fn scale(&self, component: &str, replicas: usize) -> anyhow::Result<()> {
+        let deployment = format!("deployment/werf-operator-{component}");
+        let count = format!("--replicas={replicas}");
+        self.kubectl(&["scale", &deployment, &count, "-n", NAMESPACE])
+            .await?;
+        let status = [
+            "rollout",
+            "status",
+            &deployment,
+            "-n",
+            NAMESPACE,
+            "--timeout=120s",
+        ];
+        self.kubectl(&status).await?;
+        Ok(())
+    }
+}
+
+/// Processes called `name` in the containers of a Pod: the kubelet puts the Pod's uid into the name
+/// of their control group, which no other process on the machine has.
+fn processes_of(pod_uid: &str, name: &str) -> anyhow::Result<Vec<Pid>> {
+    ensure!(pod_uid.len() == 36, "no Pod has the uid {pod_uid:?}");
+    let underscored = pod_uid.replace('-', "_");
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let entry = entry?;
+        let Ok(pid) = entry.file_name().to_string_lossy().parse::<i32>() else {
+            continue;
+        };
+        // Processes end while they are looked at.
+        let groups = fs::read_to_string(entry.path().join("cgroup")).unwrap_or_default();
+        let comm = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+        let in_pod = groups.contains(pod_uid) || groups.contains(&underscored);
+        if in_pod && comm.trim() == name {
+            found.extend(Pid::from_raw(pid));
+        }
+    }
+    Ok(found)
+}
+
+async fn install(cluster: &Cluster) -> anyhow::Result<Images> {
+    let images = operator::push_images(cluster).await?;
+    let mut installation = Installation::local(&images);
+    let set = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    installation.executor = vec![set("EXECUTOR_JOB_IMAGE", &images.scripted)];
+    let receiver = format!("http://{RECEIVER}.default:4317");
+    installation.both = vec![
+        set("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver),
+        // Spans are wanted while the test looks for them.
+        set("OTEL_BSP_SCHEDULE_DELAY", "200"),
+    ];
+    receive_traces(cluster, &images.receiver).await?;
+    installation.apply(cluster).await?;
+    Ok(images)
+}
+
+async fn receive_traces(cluster: &Cluster, image: &str) -> anyhow::Result<()> {
+    let run = [
+        "run",
+        RECEIVER,
+        "--image",
+        image,
+        "--port=4317",
+        "--expose",
+        "--command",
+        "--",
+        RECEIVER,
+    ];
+    operator::kubectl(cluster, &run).await?;
+    let ready = [
+        "wait",
+        "--for=condition=Ready",
+        "--timeout=60s",
+        "pod",
+        RECEIVER,
+    ];
+    operator::kubectl(cluster, &ready).await?;
+    Ok(())
+}

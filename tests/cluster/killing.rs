@@ -1,0 +1,111 @@
+//! `kill -9` at the worst moments: nothing is lost, nothing is done twice.
+
+use anyhow::ensure;
+use serde_json::json;
+use werf_shared::bundle::status::Phase;
+
+use crate::tenant::{in_namespace, jobs_per_attempt};
+
+#[tokio::test]
+async fn an_executor_killed_before_the_job_creates_it_when_it_is_back() -> anyhow::Result<()> {
+    in_namespace("killed-before", async |tenant| {
+        tenant.publish("v1.0.0").await?;
+        tenant.forbid("count/jobs.batch").await?;
+        tenant.follow(json!({})).await?;
+        // The wish is stored and the run claimed; its Job is refused.
+        let status = tenant
+            .until("the Job is refused", |status| {
+                status.active_job_name.is_some() && status.phase == Some(Phase::Failed)
+            })
+            .await?;
+        assert_eq!(status.desired_tag.as_deref(), Some("v1.0.0"));
+        assert!(tenant.jobs().await?.is_empty());
+        ensure!(
+            tenant.bed.kill("executor").await? > 0,
+            "no executor to kill"
+        );
+        tenant.permit().await?;
+        let status = tenant.synced("v1.0.0").await?;
+        assert_eq!((status.run, status.attempt), (1, 1));
+        assert_eq!(jobs_per_attempt(&tenant.jobs().await?), [1]);
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_executor_killed_while_the_job_runs_records_its_end() -> anyhow::Result<()> {
+    in_namespace("killed-after", async |tenant| {
+        tenant.publish("v1.0.0-slow5s").await?;
+        tenant.follow(json!({})).await?;
+        let job = tenant.running().await?.active_job_name.unwrap_or_default();
+        // Dead until the Job has ended, so that nobody sees it end.
+        let ended = async || {
+            let jobs = tenant.jobs().await?;
+            Ok(jobs.iter().any(|job| {
+                let status = job.status.as_ref();
+                status.is_some_and(|status| status.completion_time.is_some())
+            }))
+        };
+        while !ended().await? {
+            tenant.bed.kill("executor").await?;
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
+        let status = tenant.synced("v1.0.0-slow5s").await?;
+        assert_eq!((status.run, status.attempt), (1, 1));
+        assert_eq!(status.history[0].job, job);
+        assert_eq!(jobs_per_attempt(&tenant.jobs().await?), [1]);
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_poller_killed_at_any_time_loses_no_tag() -> anyhow::Result<()> {
+    in_namespace("killed-poller", async |tenant| {
+        tenant.publish("v1.0.0").await?;
+        tenant.follow(json!({})).await?;
+        tenant.synced("v1.0.0").await?;
+        tenant.publish("v1.1.0").await?;
+        // Once while it polls, once as soon as it is back.
+        let (_, killed) = tokio::join!(tenant.poll_now(), tenant.bed.kill("poller"));
+        ensure!(killed? > 0, "no poller to kill");
+        tenant.poll_now().await?;
+        tenant.synced("v1.1.0").await?;
+        tenant.publish("v1.2.0").await?;
+        ensure!(tenant.bed.kill("poller").await? > 0, "no poller to kill");
+        // Nobody asks: the interval alone finds it.
+        let status = tenant.synced("v1.2.0").await?;
+        assert_eq!(status.run, 3);
+        assert_eq!(jobs_per_attempt(&tenant.jobs().await?), [1, 1, 1]);
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_job_deleted_by_hand_counts_as_failed_and_is_tried_again() -> anyhow::Result<()> {
+    in_namespace("killed-job", async |tenant| {
+        tenant.publish("v1.0.0-slow20s").await?;
+        tenant.follow(json!({})).await?;
+        let job = tenant.running().await?.active_job_name.unwrap_or_default();
+        tenant
+            .bed
+            .kubectl(&["delete", "job", &job, "-n", &tenant.namespace])
+            .await?;
+        let status = tenant
+            .until("it is told", |status| !status.history.is_empty())
+            .await?;
+        assert_eq!(
+            status.history[0].message.as_deref(),
+            Some("job was removed before its end was recorded")
+        );
+        tenant
+            .until("the second attempt runs", |status| {
+                status.attempt == 2 && status.active_job_name.is_some()
+            })
+            .await?;
+        Ok(())
+    })
+    .await
+}

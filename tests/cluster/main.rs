@@ -1,0 +1,13 @@
+//! The operator on a real cluster, in the words of those who use it. Each test has a namespace and
+//! a repository of its own; all share one cluster and one installation, so that a test that kills
+//! a service shows the others that it does no harm.
+
+mod bed;
+mod deploying;
+mod failing;
+mod killing;
+mod refusing;
+mod scaling;
+mod seeing;
+mod tenant;
+mod values;

@@ -1,0 +1,367 @@
+//! One team on the cluster: a namespace with the RBAC of the guides, a repository, a bundle.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Event;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::{Api, ResourceExt};
+use serde_json::{Value, json};
+use testbed::bundle::{Bundle, Repository};
+use testbed::operator::kubectl_with;
+use werf_shared::bundle::status::{JobStatus, Phase};
+use werf_shared::bundle::{WerfBundle, WerfBundleStatus};
+
+use crate::bed::Bed;
+
+/// How long anything may take. Tests share two cores, and killed services are restarted with growing
+/// delays.
+const PATIENCE: Duration = Duration::from_secs(150);
+
+/// How often it is looked at.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// The bundle every tenant has.
+pub(crate) const BUNDLE: &str = "my-app";
+
+pub(crate) struct Tenant {
+    pub(crate) bed: Bed,
+    pub(crate) namespace: String,
+    pub(crate) repository: Repository,
+    path: String,
+}
+
+/// Runs a test in a namespace of its own; when it fails, tells what can be seen there.
+pub(crate) async fn in_namespace(
+    name: &str,
+    test: impl AsyncFnOnce(&Tenant) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let bed = Bed::ready().await?;
+    let path = format!("tenants/{name}");
+    let tenant = Tenant {
+        repository: Repository::new(&bed.cluster.registry_from_host(), &path)?,
+        namespace: name.to_owned(),
+        bed,
+        path,
+    };
+    tenant.settle_in().await?;
+    match test(&tenant).await {
+        Ok(()) => Ok(()),
+        Err(error) => {
+            let seen = tenant.everything().await;
+            Err(error.context(format!(
+                "in namespace {name}, where this is seen:\n{seen}\n"
+            )))
+        }
+    }
+}
+
+impl Tenant {
+    async fn settle_in(&self) -> anyhow::Result<()> {
+        let (namespace, account) = (&self.namespace, "werf-converge");
+        let api = "rbac.authorization.k8s.io";
+        let objects = json!({"apiVersion": "v1", "kind": "List", "items": [
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}},
+            {"apiVersion": "v1", "kind": "ServiceAccount",
+             "metadata": {"name": account, "namespace": namespace}},
+            {"apiVersion": format!("{api}/v1"), "kind": "Role",
+             "metadata": {"name": account, "namespace": namespace},
+             "rules": [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]},
+            {"apiVersion": format!("{api}/v1"), "kind": "RoleBinding",
+             "metadata": {"name": account, "namespace": namespace},
+             "roleRef": {"apiGroup": api, "kind": "Role", "name": account},
+             "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": namespace}]},
+        ]});
+        self.apply(&objects).await
+    }
+
+    pub(crate) async fn apply(&self, objects: &Value) -> anyhow::Result<()> {
+        let text = objects.to_string();
+        kubectl_with(&self.bed.cluster, &["apply", "-f", "-"], &text).await?;
+        Ok(())
+    }
+
+    /// Publishes the demo application under a tag.
+    pub(crate) async fn publish(&self, tag: &str) -> anyhow::Result<String> {
+        let bundle = Bundle::demo(tag, &self.bed.images.busybox)?;
+        self.repository.push(tag, &bundle).await
+    }
+
+    /// The spec of a bundle that follows this tenant's repository, with some fields changed.
+    pub(crate) fn spec(&self, changes: Value) -> Value {
+        let host = self.bed.cluster.registry_in_cluster();
+        let mut spec = json!({
+            "registry": {
+                "url": format!("{host}/{}", self.path),
+                "insecure": true,
+                "pollInterval": "1m",
+            },
+            "converge": {
+                "serviceAccountName": "werf-converge",
+                // Several tests deploy at once on two cores.
+                "resourceLimits": {"cpu": "150m", "memory": "256Mi"},
+                "timeout": "2m",
+            },
+        });
+        merge(&mut spec, changes);
+        spec
+    }
+
+    /// Creates the bundle with some fields of its spec changed.
+    pub(crate) async fn follow(&self, changes: Value) -> anyhow::Result<()> {
+        let bundle = json!({
+            "apiVersion": "werf.io/v1alpha1",
+            "kind": "WerfBundle",
+            "metadata": {"name": BUNDLE, "namespace": self.namespace},
+            "spec": self.spec(changes),
+        });
+        self.apply(&bundle).await
+    }
+
+    pub(crate) fn bundles(&self) -> Api<WerfBundle> {
+        Api::namespaced(self.bed.client.clone(), &self.namespace)
+    }
+
+    pub(crate) async fn status(&self) -> anyhow::Result<WerfBundleStatus> {
+        let bundle = self.bundles().get(BUNDLE).await?;
+        Ok(bundle.status.unwrap_or_default())
+    }
+
+    /// Changes the bundle's spec.
+    pub(crate) async fn edit(&self, spec: Value) -> anyhow::Result<()> {
+        let patch = Patch::Merge(json!({"spec": spec}));
+        self.bundles()
+            .patch(BUNDLE, &PatchParams::default(), &patch)
+            .await?;
+        Ok(())
+    }
+
+    pub(crate) async fn delete(&self) -> anyhow::Result<()> {
+        self.bundles()
+            .delete(BUNDLE, &DeleteParams::default())
+            .await?;
+        self.eventually("the bundle is gone", async || {
+            Ok(self.bundles().get_opt(BUNDLE).await?.is_none())
+        })
+        .await
+    }
+
+    /// Waits until the status is as wished.
+    pub(crate) async fn until(
+        &self,
+        what: &str,
+        wish: impl Fn(&WerfBundleStatus) -> bool,
+    ) -> anyhow::Result<WerfBundleStatus> {
+        let started = Instant::now();
+        loop {
+            let status = self.status().await?;
+            if wish(&status) {
+                return Ok(status);
+            }
+            if started.elapsed() > PATIENCE {
+                bail!("never: {what}");
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Waits until something holds.
+    pub(crate) async fn eventually(
+        &self,
+        what: &str,
+        holds: impl AsyncFn() -> anyhow::Result<bool>,
+    ) -> anyhow::Result<()> {
+        let started = Instant::now();
+        while !holds().await? {
+            if started.elapsed() > PATIENCE {
+                bail!("never: {what}");
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn synced(&self, tag: &str) -> anyhow::Result<WerfBundleStatus> {
+        self.until(&format!("{tag} is deployed"), |status| {
+            status.phase == Some(Phase::Synced) && status.last_applied_tag.as_deref() == Some(tag)
+        })
+        .await
+    }
+
+    pub(crate) async fn running(&self) -> anyhow::Result<WerfBundleStatus> {
+        self.until("a Job runs", |status| {
+            status.last_job_status == Some(JobStatus::Running)
+        })
+        .await
+    }
+
+    /// The Jobs of this tenant.
+    pub(crate) async fn jobs(&self) -> anyhow::Result<Vec<Job>> {
+        let jobs: Api<Job> = Api::namespaced(self.bed.client.clone(), &self.namespace);
+        Ok(jobs.list(&ListParams::default()).await?.items)
+    }
+
+    /// Polls now instead of in a minute. A poller that was just killed is asked again.
+    pub(crate) async fn poll_now(&self) -> anyhow::Result<Value> {
+        let request = json!({"namespace": self.namespace, "name": BUNDLE});
+        let method = "werf.operator.v1alpha1.PollerService/PollNow";
+        let started = Instant::now();
+        loop {
+            match self
+                .bed
+                .grpcurl("werf-operator-poller", method, &request)
+                .await
+            {
+                Err(_) if started.elapsed() < PATIENCE => tokio::time::sleep(LOOK).await,
+                answer => return answer,
+            }
+        }
+    }
+
+    /// Asks the executor to deploy now.
+    pub(crate) async fn converge(&self, request: Value) -> anyhow::Result<Value> {
+        let mut whole = json!({"namespace": self.namespace, "name": BUNDLE});
+        merge(&mut whole, request);
+        let method = "werf.operator.v1alpha1.ExecutorService/Converge";
+        self.bed
+            .grpcurl("werf-operator-executor", method, &whole)
+            .await
+    }
+
+    /// The page of the demo application.
+    pub(crate) async fn page(&self) -> anyhow::Result<String> {
+        let address = self.bed.reach(&self.namespace, BUNDLE, 80).await?;
+        Ok(reqwest::get(format!("http://{address}/"))
+            .await?
+            .text()
+            .await?)
+    }
+
+    /// Events about the bundle: reason and note.
+    pub(crate) async fn events(&self) -> anyhow::Result<Vec<(String, String)>> {
+        let events: Api<Event> = Api::namespaced(self.bed.client.clone(), &self.namespace);
+        let about = ListParams::default().fields("involvedObject.kind=WerfBundle");
+        let listed = events.list(&about).await?;
+        Ok(listed
+            .into_iter()
+            .map(|event| {
+                let note = event.message.unwrap_or_default();
+                (event.reason.unwrap_or_default(), note)
+            })
+            .collect())
+    }
+
+    /// Says no to everything of a kind in this namespace.
+    pub(crate) async fn forbid(&self, resource: &str) -> anyhow::Result<()> {
+        self.apply(&json!({
+            "apiVersion": "v1", "kind": "ResourceQuota",
+            "metadata": {"name": "none", "namespace": self.namespace},
+            "spec": {"hard": {resource: "0"}},
+        }))
+        .await?;
+        // A quota counts from when its controller has seen it.
+        let arguments = [
+            "get",
+            "quota",
+            "none",
+            "-n",
+            &self.namespace,
+            "-o",
+            "jsonpath={.status.hard}",
+        ];
+        self.eventually("the quota is in force", async || {
+            Ok(!self.bed.kubectl(&arguments).await?.trim().is_empty())
+        })
+        .await
+    }
+
+    pub(crate) async fn permit(&self) -> anyhow::Result<()> {
+        self.bed
+            .kubectl(&["delete", "quota", "none", "-n", &self.namespace])
+            .await?;
+        Ok(())
+    }
+
+    /// Creates the bundle and expects the apiserver to refuse it; returns its words.
+    pub(crate) async fn refusal(&self, name: &str, spec: &Value) -> anyhow::Result<String> {
+        let bundle = serde_json::from_value(json!({
+            "apiVersion": "werf.io/v1alpha1", "kind": "WerfBundle",
+            "metadata": {"name": name, "namespace": self.namespace},
+            "spec": spec,
+        }))?;
+        let bundles: Api<kube::core::DynamicObject> = Api::namespaced_with(
+            self.bed.client.clone(),
+            &self.namespace,
+            &kube::core::ApiResource::erase::<WerfBundle>(&()),
+        );
+        match bundles
+            .create(
+                &PostParams {
+                    dry_run: true,
+                    ..PostParams::default()
+                },
+                &bundle,
+            )
+            .await
+        {
+            Ok(_) => bail!("{name} was not refused: {spec}"),
+            Err(kube::Error::Api(status)) => Ok(status.message.clone()),
+            Err(error) => Err(error).context("not a refusal"),
+        }
+    }
+
+    async fn everything(&self) -> String {
+        let looks: [&[&str]; 5] = [
+            &["get", "werfbundle", BUNDLE, "-o", "yaml"],
+            &["get", "jobs,pods,events"],
+            &[
+                "logs",
+                "-l",
+                "app.kubernetes.io/name=werf-operator",
+                "--tail=20",
+            ],
+            &["-n", testbed::operator::NAMESPACE, "get", "pods"],
+            &[
+                "-n",
+                testbed::operator::NAMESPACE,
+                "logs",
+                "-l",
+                "control-plane=controller-manager",
+                "--tail=40",
+                "--prefix",
+            ],
+        ];
+        let mut seen = String::new();
+        for look in looks {
+            let arguments = [&["-n", &self.namespace], look].concat();
+            let text = self.bed.kubectl(&arguments).await;
+            let text = text.unwrap_or_else(|error| format!("{error:#}"));
+            seen.push_str(&format!("--- kubectl {}\n{text}\n", look.join(" ")));
+        }
+        seen
+    }
+}
+
+/// Merges as RFC 7386 does, but for nulls.
+fn merge(target: &mut Value, changes: Value) {
+    match (target, changes) {
+        (Value::Object(target), Value::Object(changes)) => {
+            for (key, change) in changes {
+                merge(target.entry(key).or_insert(Value::Null), change);
+            }
+        }
+        (target, changes) => *target = changes,
+    }
+}
+
+/// How many Jobs each run had: what must be one.
+pub(crate) fn jobs_per_attempt(jobs: &[Job]) -> Vec<usize> {
+    let mut counts = std::collections::BTreeMap::<(String, String), usize>::new();
+    for job in jobs {
+        let of = |key: &str| job.annotations().get(key).cloned().unwrap_or_default();
+        let attempt = (of("operator.werf.io/run"), of("operator.werf.io/attempt"));
+        *counts.entry(attempt).or_default() += 1;
+    }
+    counts.into_values().collect()
+}
