@@ -42,7 +42,7 @@ async fn an_executor_killed_while_the_job_runs_records_its_end() -> anyhow::Resu
         // Dead until the Job has ended, so that nobody sees it end.
         let ended = async || {
             let jobs = tenant.jobs().await?;
-            Ok(jobs.iter().any(|job| {
+            anyhow::Ok(jobs.iter().any(|job| {
                 let status = job.status.as_ref();
                 status.is_some_and(|status| status.completion_time.is_some())
             }))
