@@ -90,7 +90,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             let passes = watch.run(
                 move |key| {
                     let context = Arc::clone(&context);
-                    async move { converge::pass(&context, &key).await }
+                    async move { Box::pin(converge::pass(&context, &key)).await }
                 },
                 watches,
                 shutdown,

@@ -28,7 +28,7 @@ pub mod trace;
 const PREPARE_AGAIN: Duration = Duration::from_secs(30);
 
 /// A Job's end is told by a watch; this is for watches that miss it.
-const LOOK_AGAIN: Duration = Duration::from_secs(120);
+const LOOK_AGAIN: Duration = Duration::from_mins(2);
 
 /// Steps of one pass. A first deployment takes four; more than this is a loop.
 const STEPS: usize = 12;
@@ -94,7 +94,7 @@ pub async fn pass(context: &Context, key: &BundleKey) -> Result<Again, ConvergeE
         let Some(bundle) = bundles::get(&context.client, key).await? else {
             return Ok(Again::OnChange);
         };
-        let next = match step(context, &bundle).await {
+        let next = match Box::pin(step(context, &bundle)).await {
             // Someone else was faster; what they did is the new state of things.
             Err(ConvergeError::Api(ApiError::Conflict { operation })) => {
                 debug!(operation, "Overtaken, looking again");
@@ -123,7 +123,7 @@ async fn step(context: &Context, bundle: &WerfBundle) -> Result<Next, ConvergeEr
             bundles::set_finalizers(&context.client, bundle, finalizers).await?;
             Ok(Next::Continue)
         }
-        Situation::Deploying(claimed) => follow::follow(context, bundle, &claimed).await,
+        Situation::Deploying(claimed) => Box::pin(follow::follow(context, bundle, &claimed)).await,
         Situation::Idle => begin::begin(context, bundle).await,
     }
 }

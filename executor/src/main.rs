@@ -13,7 +13,7 @@ async fn main() -> ExitCode {
     };
     // rustls wants to be told which cryptography to use; only a second call could fail.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let guard = match telemetry::start("executor", &config.telemetry) {
+    let guard = match telemetry::start("werf-operator-executor", &config.telemetry) {
         Ok(guard) => guard,
         Err(error) => return arguments::exit_code(&Err(error.into())),
     };

@@ -19,7 +19,7 @@ use werf_shared::telemetry::propagation;
 use crate::converge::trace::trace_id;
 use crate::decide::admit::{self, Admission};
 use crate::decide::poll_report;
-use crate::decide::request::{self, Decision};
+use crate::decide::request::{self, Became, Decision};
 use crate::io::api::ApiError;
 use crate::io::bundles;
 use crate::io::watch::Watched;
@@ -33,8 +33,8 @@ const TRIES: usize = 5;
 /// How long `Converge` waits for its Job, within the server's limit for a call.
 const CONVERGE_WAIT: Duration = Duration::from_secs(8);
 
-/// How often the watched bundles are looked at for a waiting caller; no apiserver is asked.
-const LOOK: Duration = Duration::from_millis(50);
+/// How often a bundle is looked at for a waiting caller.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Serves the executor's calls.
 pub struct Receiver {
@@ -61,7 +61,9 @@ impl Receiver {
         use proto::announce_tag_response::Verdict;
         announcement.traceparent = propagation::current_traceparent();
         for _ in 0..TRIES {
-            let bundle = bundles::get(&self.client, &key).await.map_err(failed)?;
+            let bundle = bundles::get(&self.client, &key)
+                .await
+                .map_err(|error| failed(&error))?;
             let admission = admit::admit(bundle.as_ref(), &announcement, clock::now());
             let (status, verdict, message) = match admission {
                 Admission::Accept(status) => (Some(status), Verdict::Accepted, "stored"),
@@ -77,7 +79,7 @@ impl Receiver {
                 match bundles::store_status(&self.client, &bundle, *status).await {
                     Ok(_) => {}
                     Err(ApiError::Conflict { .. }) => continue,
-                    Err(error) => return Err(failed(error)),
+                    Err(error) => return Err(failed(&error)),
                 }
             }
             if verdict == Verdict::Accepted {
@@ -93,7 +95,10 @@ impl Receiver {
 
     async fn report(&self, key: BundleKey, report: poll_report::Report) -> Result<(), Status> {
         for _ in 0..TRIES {
-            let Some(bundle) = bundles::get(&self.client, &key).await.map_err(failed)? else {
+            let Some(bundle) = bundles::get(&self.client, &key)
+                .await
+                .map_err(|error| failed(&error))?
+            else {
                 return Ok(());
             };
             let Some(status) = poll_report::apply(&bundle, &report, clock::now()) else {
@@ -102,7 +107,7 @@ impl Receiver {
             match bundles::store_status(&self.client, &bundle, status).await {
                 Ok(_) => return Ok(()),
                 Err(ApiError::Conflict { .. }) => {}
-                Err(error) => return Err(failed(error)),
+                Err(error) => return Err(failed(&error)),
             }
         }
         Err(overtaken())
@@ -115,7 +120,9 @@ impl Receiver {
     ) -> Result<proto::ConvergeResponse, Status> {
         wish.traceparent = propagation::current_traceparent();
         for _ in 0..TRIES {
-            let found = bundles::get(&self.client, &key).await.map_err(failed)?;
+            let found = bundles::get(&self.client, &key)
+                .await
+                .map_err(|error| failed(&error))?;
             let bundle =
                 found.ok_or_else(|| Status::not_found(format!("there is no WerfBundle {key}")))?;
             let status = match request::decide(&bundle, &wish, clock::now()) {
@@ -134,7 +141,7 @@ impl Receiver {
                     return self.await_run(&key, &stored).await;
                 }
                 Err(ApiError::Conflict { .. }) => {}
-                Err(error) => return Err(failed(error)),
+                Err(error) => return Err(failed(&error)),
             }
         }
         Err(overtaken())
@@ -145,16 +152,28 @@ impl Receiver {
         &self,
         key: &BundleKey,
         stored: &WerfBundle,
-    ) -> Result<proto::ConvergeResponse, Status> {
+    ) -> std::result::Result<proto::ConvergeResponse, Status> {
+        use proto::converge_response::Result;
         let waited = tokio::time::timeout(CONVERGE_WAIT, async {
             loop {
-                if let Some(outcome) = self
-                    .seen(key)
-                    .and_then(|now| watching::became(stored, &now))
-                {
-                    return outcome;
-                }
-                tokio::time::sleep(LOOK).await;
+                // Never from the watch: it may still show the bundle as it was before the request.
+                let now = bundles::get(&self.client, key)
+                    .await
+                    .map_err(|error| failed(&error))?;
+                let now = now.ok_or_else(|| Status::aborted("the bundle was deleted"))?;
+                let result = match request::became(stored, &now) {
+                    Some(Became::CannotPrepare(why)) => {
+                        return Err(Status::failed_precondition(why));
+                    }
+                    Some(Became::Started) => Result::Started,
+                    Some(Became::AlreadyApplied) => Result::AlreadyApplied,
+                    Some(Became::Queued) => Result::Queued,
+                    None => {
+                        tokio::time::sleep(LOOK).await;
+                        continue;
+                    }
+                };
+                return Ok(watching::answer(&now, result));
             }
         });
         waited.await.unwrap_or_else(|_| {
@@ -231,13 +250,13 @@ impl ExecutorService for Receiver {
         if self.seen(&key).is_none() {
             return Err(Status::not_found(format!("there is no WerfBundle {key}")));
         }
-        let stream = watching::stream(self.bundles.clone(), key, self.shutdown.clone());
+        let stream = watching::stream(self.bundles.clone(), &key, self.shutdown.clone());
         Ok(Response::new(stream))
     }
 }
 
-fn failed(error: ApiError) -> Status {
-    Status::new(code_of(error.class()), chain(&error))
+fn failed(error: &ApiError) -> Status {
+    Status::new(code_of(error.class()), chain(error))
 }
 
 fn overtaken() -> Status {

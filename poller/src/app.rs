@@ -30,7 +30,7 @@ const GRACE: Duration = Duration::from_secs(20);
 /// Runs until told to stop.
 #[tokio::main]
 pub async fn run(config: PollerConfig) -> anyhow::Result<()> {
-    let telemetry = telemetry::start("werf-poller", &config.telemetry)?;
+    let telemetry = telemetry::start("werf-operator-poller", &config.telemetry)?;
     let ended = supervise(config).await;
     // Said here, because afterwards nobody writes log lines any more.
     if let Err(error) = &ended {

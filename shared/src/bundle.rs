@@ -7,6 +7,10 @@
     unreachable_pub,
     reason = "KubeSchema repeats each struct, as public, inside a function"
 )]
+#![expect(
+    clippy::duplicated_attributes,
+    reason = "each printer column has a type, and some the same"
+)]
 
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};

@@ -53,11 +53,9 @@ pub fn parse_version(text: &str) -> Option<Version> {
         None => (text, Prerelease::EMPTY),
     };
     let mut parts = [0_u64; 3];
-    let mut count = 0;
-    for number in numbers.split('.') {
+    for (index, number) in numbers.split('.').enumerate() {
         let digits = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
-        *parts.get_mut(count).filter(|_| digits)? = number.parse().ok()?;
-        count += 1;
+        *parts.get_mut(index).filter(|_| digits)? = number.parse().ok()?;
     }
     let [major, minor, patch] = parts;
     Some(Version {

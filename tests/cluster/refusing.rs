@@ -13,11 +13,11 @@ fn interval(interval: &str) -> Value {
     json!({"registry": {"url": "ghcr.io/org/app", "pollInterval": interval}})
 }
 
-fn values(sources: Value) -> Value {
+fn values(sources: &Value) -> Value {
     json!({"registry": {"url": "ghcr.io/org/app"}, "converge": {"valuesFrom": sources}})
 }
 
-fn converge(converge: Value) -> Value {
+fn converge(converge: &Value) -> Value {
     json!({"registry": {"url": "ghcr.io/org/app"}, "converge": converge})
 }
 
@@ -66,14 +66,14 @@ async fn bad_bundles_are_refused_with_the_name_of_the_field() -> anyhow::Result<
         names_the_field(tenant, "spec.registry.pollInterval", intervals).await?;
         let both = json!({"configMapRef": {"name": "a"}, "secretRef": {"name": "a"}});
         let sources = vec![
-            values(json!([{}])),
-            values(json!([{"optional": true}])),
-            values(json!([both])),
-            values(json!([{"configMapRef": {"name": ""}}])),
-            values(Value::from(vec![json!({"secretRef": {"name": "a"}}); 33])),
+            values(&json!([{}])),
+            values(&json!([{"optional": true}])),
+            values(&json!([both])),
+            values(&json!([{"configMapRef": {"name": ""}}])),
+            values(&Value::from(vec![json!({"secretRef": {"name": "a"}}); 33])),
         ];
         names_the_field(tenant, "spec.converge.valuesFrom", sources).await?;
-        let elsewhere = vec![converge(json!({"targetNamespace": "production"}))];
+        let elsewhere = vec![converge(&json!({"targetNamespace": "production"}))];
         names_the_field(tenant, "serviceAccountName", elsewhere).await?;
         for (field, bad) in [
             ("targetNamespace", json!("Not_A_Label")),
@@ -87,8 +87,8 @@ async fn bad_bundles_are_refused_with_the_name_of_the_field() -> anyhow::Result<
             ("retry.limit", json!(-1)),
         ] {
             let spec = match field.split_once('.') {
-                Some((outer, inner)) => converge(json!({outer: {inner: bad}})),
-                None => converge(json!({field: bad, "serviceAccountName": "a"})),
+                Some((outer, inner)) => converge(&json!({outer: {inner: bad}})),
+                None => converge(&json!({field: bad, "serviceAccountName": "a"})),
             };
             names_the_field(tenant, &format!("spec.converge.{field}"), vec![spec]).await?;
         }
@@ -126,7 +126,7 @@ async fn good_bundles_are_taken_and_fresh_ones_are_not_ready() -> anyhow::Result
                 (&ready["type"], &ready["status"]),
                 (&json!("Ready"), &json!("Unknown"))
             );
-            assert_eq!(bundle["spec"]["converge"]["timeout"].is_string(), true);
+            assert!(bundle["spec"]["converge"]["timeout"].is_string());
         }
         for good in [
             url("10.0.0.1:5000/app"),

@@ -18,7 +18,8 @@ async fn two_replicas_of_each_service_deploy_each_tag_once() -> anyhow::Result<(
         tenant.publish("v1.2.0").await?;
         // Twice at once: the Service spreads the calls over both.
         let (one, other) = tokio::join!(tenant.poll_now(), tenant.poll_now());
-        (one?, other?);
+        one?;
+        other?;
         let status = tenant.synced("v1.2.0").await?;
         assert_eq!((status.run, status.history.len()), (3, 3));
         assert_eq!(jobs_per_attempt(&tenant.jobs().await?), [1, 1, 1]);

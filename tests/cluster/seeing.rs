@@ -33,12 +33,12 @@ async fn one_trace_runs_from_the_poll_to_the_status() -> anyhow::Result<()> {
         let status = tenant.synced("v1.0.0").await?;
         let trace = status.history[0].trace_id.clone().context("no trace id")?;
         let parts = [
-            ("poll", "poller"),
-            ("announce", "poller"),
-            ("admit", "executor"),
-            ("create_job", "executor"),
-            ("collect_logs", "executor"),
-            ("patch_status", "executor"),
+            ("poll", "werf-operator-poller"),
+            ("announce", "werf-operator-poller"),
+            ("admit", "werf-operator-executor"),
+            ("create_job", "werf-operator-executor"),
+            ("collect_logs", "werf-operator-executor"),
+            ("patch_status", "werf-operator-executor"),
         ];
         tenant
             .eventually("every span is exported", async || {
@@ -126,9 +126,10 @@ async fn the_services_may_do_what_they_need_and_no_more() -> anyhow::Result<()> 
     let bed = Bed::ready().await?;
     let may = async |account: &str, verb: &str, resource: &str| -> anyhow::Result<bool> {
         let user = format!("--as=system:serviceaccount:{NAMESPACE}:werf-operator-{account}");
-        let answer = bed
-            .kubectl(&["auth", "can-i", verb, resource, "--all-namespaces", &user])
-            .await;
+        let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+        let subresource = format!("--subresource={subresource}");
+        let ask = ["auth", "can-i", verb, resource, &subresource, "-A", &user];
+        let answer = bed.kubectl(&ask).await;
         Ok(answer.is_ok_and(|answer| answer.trim() == "yes"))
     };
     for (account, verb, resource) in [

@@ -337,7 +337,7 @@ impl Tenant {
             let arguments = [&["-n", &self.namespace], look].concat();
             let text = self.bed.kubectl(&arguments).await;
             let text = text.unwrap_or_else(|error| format!("{error:#}"));
-            seen.push_str(&format!("--- kubectl {}\n{text}\n", look.join(" ")));
+            seen.extend(["--- kubectl ", &look.join(" "), "\n", &text, "\n"]);
         }
         seen
     }

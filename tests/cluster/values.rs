@@ -1,4 +1,4 @@
-//! Values from ConfigMaps and Secrets reach the application, and secrets nobody else.
+//! Values from `ConfigMaps` and Secrets reach the application, and secrets nobody else.
 
 use serde_json::json;
 

@@ -21,7 +21,7 @@ use crate::operator::{Images, Installation, NAMESPACE, checkout, kubectl, kubect
 const BUNDLE: &str = "my-app";
 
 /// No step may take longer.
-const STEP: Duration = Duration::from_secs(120);
+const STEP: Duration = Duration::from_mins(2);
 
 /// Shows the main job at a place.
 pub async fn show(place: &Place) -> anyhow::Result<()> {

@@ -58,8 +58,15 @@ fn service_name(spans: &ResourceSpans) -> Option<String> {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+/// Ids have 8 or 16 bytes; a span without a parent names none.
+fn hex(id: &[u8]) -> String {
+    if id.is_empty() {
+        return String::new();
+    }
+    let number = id
+        .iter()
+        .fold(0, |number: u128, byte| number << 8 | u128::from(*byte));
+    format!("{number:0width$x}", width = 2 * id.len())
 }
 
 #[tokio::main(flavor = "current_thread")]

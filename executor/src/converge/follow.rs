@@ -159,7 +159,7 @@ async fn confirm_or_undo(
     }
     let confirmed = status::confirm(bundle, clock::now());
     match patch_status(context, bundle, confirmed).await {
-        Ok(_) => Ok(Next::Rest(Again::After(LOOK_AGAIN))),
+        Ok(()) => Ok(Next::Rest(Again::After(LOOK_AGAIN))),
         Err(ApiError::Conflict { .. } | ApiError::NotFound { .. }) => {
             let key = BundleKey::of(bundle);
             let now = bundles::get(&context.client, &key).await?;
@@ -194,12 +194,11 @@ fn still_concerns(bundle: &WerfBundle, job: &str) -> bool {
 /// Gives a suspended Job its values and lets it run; one whose values have changed since is
 /// replaced, because it never ran.
 async fn release(context: &Context, bundle: &WerfBundle, job: &Job) -> Result<Next, ConvergeError> {
-    match claimed_inputs(context, bundle).await? {
-        Some((_, values)) => confirm_or_undo(context, bundle, job, &values).await,
-        None => {
-            jobs::delete(&context.client, job).await?;
-            abandon(context, bundle).await
-        }
+    if let Some((_, values)) = claimed_inputs(context, bundle).await? {
+        confirm_or_undo(context, bundle, job, &values).await
+    } else {
+        jobs::delete(&context.client, job).await?;
+        abandon(context, bundle).await
     }
 }
 

@@ -120,7 +120,7 @@ fn listed(
     status
 }
 
-/// What the condition says after a poll; registries without ETags are named once, here.
+/// What the condition says after a poll; registries without `ETags` are named once, here.
 pub fn polled_message(etag: Option<&str>) -> String {
     match etag {
         Some(_) => "The tag list was read".to_owned(),

@@ -51,12 +51,12 @@ pub fn hash(
         mac.update(&(part.len() as u64).to_be_bytes());
         mac.update(part);
     }
-    mac.finalize()
-        .into_bytes()
-        .iter()
-        .take(16)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    let tag = mac.finalize().into_bytes();
+    let (half, _) = tag.split_at(16);
+    format!(
+        "{:032x}",
+        u128::from_be_bytes(half.try_into().unwrap_or_default())
+    )
 }
 
 #[cfg(test)]

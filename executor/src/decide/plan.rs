@@ -12,7 +12,7 @@ use werf_shared::bundle::{WerfBundle, WerfBundleStatus};
 use werf_shared::names;
 
 /// The delays between the attempts of a run.
-const RETRY: Backoff = Backoff::new(Duration::from_secs(30), Duration::from_secs(480));
+const RETRY: Backoff = Backoff::new(Duration::from_secs(30), Duration::from_mins(8));
 
 /// What a bundle is in the middle of.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,9 +2,11 @@
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use werf_shared::bundle::status::Requested;
+use werf_shared::bundle::status::{Requested, Stage};
 use werf_shared::bundle::{WerfBundle, WerfBundleStatus};
 use werf_shared::tag::Tag;
+
+use super::status;
 
 /// A person's request.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,11 +64,46 @@ pub fn decide(bundle: &WerfBundle, request: &Request, now: Timestamp) -> Decisio
         status.desired_since = Some(Time(now));
         status.desired_traceparent.clone_from(&request.traceparent);
     }
+    // What kept a Job from being made is found out anew, so that the answer is not an old one.
+    status::prepared(&mut status);
     status.requested = Some(Requested {
         force: request.force,
         traceparent: request.traceparent.clone(),
     });
     Decision::Store(Box::new(status))
+}
+
+/// What became of a stored request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Became {
+    /// A Job that exists.
+    Started,
+    /// Nothing: this very input is deployed.
+    AlreadyApplied,
+    /// A wish that waits for the Job that runs.
+    Queued,
+    /// Nothing yet: a Job cannot be made, for this reason.
+    CannotPrepare(String),
+}
+
+/// Says what became of the request that is stored in `stored`, from the bundle as it is now; nothing
+/// while no pass has finished with it.
+pub fn became(stored: &WerfBundle, now: &WerfBundle) -> Option<Became> {
+    let before = stored.status.as_ref()?;
+    let after = now.status.as_ref()?;
+    let waiting = after.requested.is_some();
+    let claimed = after.run > before.run;
+    let confirmed = after.last_job_status.is_some();
+    if claimed && confirmed {
+        return Some(Became::Started);
+    }
+    if !waiting && !claimed {
+        return Some(Became::AlreadyApplied);
+    }
+    if after.last_error_stage == Some(Stage::Preparing) {
+        return after.last_error_message.clone().map(Became::CannotPrepare);
+    }
+    (waiting && after.active_job_name.is_some()).then_some(Became::Queued)
 }
 
 #[cfg(test)]

@@ -200,7 +200,8 @@ pub fn settle(bundle: &WerfBundle, standing: &Standing, now: Timestamp) -> WerfB
     status
 }
 
-fn prepared(status: &mut WerfBundleStatus) {
+/// Forgets what kept a Job from being made.
+pub(super) fn prepared(status: &mut WerfBundleStatus) {
     clear_error(status, &[Stage::Preparing]);
 }
 

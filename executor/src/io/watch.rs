@@ -120,7 +120,7 @@ fn delay_after(failure: &ConvergeError) -> Duration {
     match failure.class() {
         Class::Transient => Duration::from_secs(2),
         Class::Rejected => Duration::from_secs(30),
-        Class::Broken => Duration::from_secs(60),
+        Class::Broken => Duration::from_mins(1),
     }
 }
 

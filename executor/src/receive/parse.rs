@@ -16,7 +16,7 @@ const NAME_LIMIT: usize = 253;
 /// Longer texts in a report are cut; status and conditions are no place for them.
 const MESSAGE_LIMIT: usize = 1024;
 
-/// Longer ETags are not worth keeping.
+/// Longer `ETags` are not worth keeping.
 const ETAG_LIMIT: usize = 1024;
 
 /// Namespace and name of a bundle.
@@ -119,7 +119,7 @@ fn failure(class: proto::poll_failed::FailureClass) -> Result<Failure, Status> {
 
 fn is_object_name(text: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.');
-    let edge = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_alphanumeric());
+    let edge = |b: Option<&u8>| b.is_some_and(u8::is_ascii_alphanumeric);
     let bytes = text.as_bytes();
     bytes.len() <= NAME_LIMIT
         && bytes.iter().copied().all(allowed)

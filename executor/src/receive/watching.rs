@@ -9,7 +9,6 @@ use tonic::Status;
 use werf_proto::v1alpha1 as proto;
 use werf_proto::v1alpha1::converge_response::Result as Came;
 use werf_shared::bundle::condition::{self, ConditionType};
-use werf_shared::bundle::status::{JobStatus, Stage};
 use werf_shared::bundle::{BundleKey, WerfBundle};
 
 use super::{LOOK, trace_id_of};
@@ -46,38 +45,6 @@ pub(super) fn answer(bundle: &WerfBundle, result: Came) -> proto::ConvergeRespon
     }
 }
 
-/// What became of the request that is stored in `stored`, once the bundle looks like `now`;
-/// nothing while no pass has looked at it.
-pub(super) fn became(
-    stored: &WerfBundle,
-    now: &WerfBundle,
-) -> Option<Result<proto::ConvergeResponse, Status>> {
-    let before = stored.status.as_ref()?;
-    let after = now.status.as_ref()?;
-    let taken = after.requested.is_none();
-    let new_run = after.run > before.run;
-    let created = after.last_job_status.is_some();
-    if after.last_error_stage == Some(Stage::Preparing)
-        && after.last_error_time >= before.desired_since
-        && after.last_error_message.is_some()
-        && (!taken || !created)
-    {
-        let message = after.last_error_message.clone().unwrap_or_default();
-        return Some(Err(Status::failed_precondition(message)));
-    }
-    match (taken, new_run, created) {
-        (true, true, true) => Some(Ok(answer(now, Came::Started))),
-        // Claimed; its Job comes next.
-        (true, true, false) => None,
-        (true, false, _) if after.last_job_status == Some(JobStatus::Succeeded) => {
-            Some(Ok(answer(now, Came::AlreadyApplied)))
-        }
-        (true, false, _) => None,
-        (false, ..) if after.active_job_name.is_some() => Some(Ok(answer(now, Came::Queued))),
-        (false, ..) => None,
-    }
-}
-
 /// The states of a bundle, as a call streams them.
 pub(super) type States =
     Pin<Box<dyn Stream<Item = Result<proto::WatchBundleResponse, Status>> + Send>>;
@@ -86,14 +53,17 @@ pub(super) type States =
 /// States that follow each other faster than the caller reads are skipped.
 pub(super) fn stream(
     bundles: Store<Watched>,
-    key: BundleKey,
+    key: &BundleKey,
     shutdown: CancellationToken,
 ) -> States {
     let reference = ObjectRef::<Watched>::new(&key.name).within(&key.namespace);
     let unfolded = futures::stream::unfold((None, false), move |(told, over)| {
         let (bundles, reference, shutdown) = (bundles.clone(), reference.clone(), shutdown.clone());
         async move {
-            while !over {
+            if over {
+                return None;
+            }
+            loop {
                 let bundle = bundles.get(&reference)?.0.clone().ok()?;
                 let state = state(&bundle);
                 let over = at_rest(&bundle);
@@ -105,7 +75,6 @@ pub(super) fn stream(
                     () = shutdown.cancelled() => return None,
                 }
             }
-            None
         }
     });
     Box::pin(unfolded)

@@ -141,7 +141,7 @@ async fn what_is_not_a_bundle_is_stored_too_and_all_tags_are_listed() {
     repository.push_index("index").await.unwrap();
     let args = PublishArgs {
         tag: "v1.0.0".to_owned(),
-        registry: registry.host.clone(),
+        registry: Some(registry.host.clone()),
         repository: "mixed".to_owned(),
         image: "busybox".to_owned(),
         message: Some("hi".to_owned()),

@@ -4,18 +4,18 @@ use serde_json::json;
 
 use super::*;
 
-fn job(status: serde_json::Value) -> Job {
+fn job(status: &serde_json::Value) -> Job {
     serde_json::from_value(json!({"metadata": {"name": "j"}, "status": status})).unwrap()
 }
 
 fn failed(reason: &str, message: &str) -> Job {
-    job(json!({"conditions": [
+    job(&json!({"conditions": [
         {"type": "FailureTarget", "status": "True", "reason": reason},
         {"type": "Failed", "status": "True", "reason": reason, "message": message},
     ]}))
 }
 
-fn pod(terminated: serde_json::Value) -> Pod {
+fn pod(terminated: &serde_json::Value) -> Pod {
     serde_json::from_value(json!({"status": {"containerStatuses": [
         {"name": "sidecar", "image": "", "imageID": "", "ready": false, "restartCount": 0,
          "state": {"terminated": {"exitCode": 99}}},
@@ -34,8 +34,8 @@ fn message(job: &Job, pods: &[Pod]) -> String {
 
 #[test]
 fn a_job_runs_until_a_condition_says_otherwise() {
-    assert_eq!(progress(&job(json!({"active": 1}))), Progress::Running);
-    let uncertain = job(json!({"conditions": [
+    assert_eq!(progress(&job(&json!({"active": 1}))), Progress::Running);
+    let uncertain = job(&json!({"conditions": [
         {"type": "SuccessCriteriaMet", "status": "True"},
         {"type": "Complete", "status": "False"},
     ]}));
@@ -55,7 +55,7 @@ fn a_job_without_values_yet_is_suspended() {
 
 #[test]
 fn a_complete_job_succeeded() {
-    let complete = job(json!({"conditions": [{"type": "Complete", "status": "True"}]}));
+    let complete = job(&json!({"conditions": [{"type": "Complete", "status": "True"}]}));
     assert_eq!(ended(&complete, &[]), Outcome::Succeeded);
 }
 
@@ -66,7 +66,7 @@ fn the_exit_code_of_werf_is_told_and_no_other() {
         "Job has reached the specified backoff limit",
     );
     assert_eq!(
-        message(&job, &[pod(json!({"exitCode": 3}))]),
+        message(&job, &[pod(&json!({"exitCode": 3}))]),
         "pod failed with exit code 3"
     );
 }
@@ -74,7 +74,7 @@ fn the_exit_code_of_werf_is_told_and_no_other() {
 #[test]
 fn running_out_of_memory_is_told_as_such() {
     let job = failed("BackoffLimitExceeded", "");
-    let killed = pod(json!({"exitCode": 137, "reason": "OOMKilled"}));
+    let killed = pod(&json!({"exitCode": 137, "reason": "OOMKilled"}));
     assert_eq!(message(&job, &[killed]), "pod failed with OOMKilled");
 }
 
@@ -84,7 +84,7 @@ fn a_job_that_ran_too_long_is_told_as_such() {
         "DeadlineExceeded",
         "Job was active longer than specified deadline",
     );
-    let killed = pod(json!({"exitCode": 143}));
+    let killed = pod(&json!({"exitCode": 143}));
     assert_eq!(message(&job, &[killed]), "job exceeded its deadline");
 }
 

@@ -85,3 +85,41 @@ fn a_bundle_that_is_going_is_not_deployed() {
         Decision::Refused(_)
     ));
 }
+
+fn requested(bundle: WerfBundle) -> WerfBundle {
+    bundle.with(|status| status.requested = Some(Requested::default()))
+}
+
+#[test]
+fn a_request_has_become_something_once_its_job_exists() {
+    let stored = requested(bundle().wanting("v1", '1'));
+    assert_eq!(became(&stored, &stored), None);
+    let claimed = stored.clone().deploying("h1").with(|s| s.requested = None);
+    assert_eq!(became(&stored, &claimed), None);
+    assert_eq!(became(&stored, &claimed.confirmed()), Some(Became::Started));
+}
+
+#[test]
+fn a_request_that_changes_nothing_is_told_as_such() {
+    let stored = requested(bundle().wanting("v1", '1').deploying("h1").deployed());
+    let settled = stored.clone().with(|status| status.requested = None);
+    assert_eq!(became(&stored, &settled), Some(Became::AlreadyApplied));
+}
+
+#[test]
+fn a_request_during_a_run_comes_next() {
+    let running = bundle().wanting("v1", '1').deploying("h1").confirmed();
+    let stored = requested(running);
+    assert_eq!(became(&stored, &stored), Some(Became::Queued));
+}
+
+#[test]
+fn what_keeps_a_job_from_being_made_is_told() {
+    let stored = requested(bundle().wanting("v1", '1'));
+    let stuck = stored.clone().with(|status| {
+        status.last_error_stage = Some(Stage::Preparing);
+        status.last_error_message = Some("no account".to_owned());
+    });
+    let told = Became::CannotPrepare("no account".to_owned());
+    assert_eq!(became(&stored, &stuck), Some(told));
+}
