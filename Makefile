@@ -29,7 +29,7 @@ test: prerequisites ## Run all tests, those on a real cluster included
 	$(CARGO) test --workspace --lib --bins --tests
 	cd tests/werf-stand-in && go test ./...
 	$(TESTBED) --instance werf-operator-test with -- \
-		$(CARGO) test --package werf-tests --features cluster --test cluster -- --test-threads=6
+		$(CARGO) test --package werf-tests --features cluster --test cluster -- --test-threads=32
 
 .PHONY: lint
 lint: ## Check formatting, lints, generated files and the borders between the parts
@@ -63,7 +63,7 @@ undeploy: ## Remove the operator again; bundles and what they deployed stay
 local-test: prerequisites ## Run only the tests on a real cluster, and leave the cluster running
 	$(TESTBED) --instance werf-operator-test up
 	$(TESTBED) --instance werf-operator-test with -- \
-		$(CARGO) test --package werf-tests --features cluster --test cluster -- --test-threads=6
+		$(CARGO) test --package werf-tests --features cluster --test cluster -- --test-threads=32
 
 .PHONY: cleanup-test-local
 cleanup-test-local: ## Stop the cluster that local-test left running

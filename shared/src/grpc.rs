@@ -122,12 +122,14 @@ async fn serve_within(
         .add_service(health.max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(
             reflection(descriptor_set, services)
+                .with_service_name("grpc.reflection.v1.ServerReflection")
                 .build_v1()
                 .map_err(|source| ServeError::Descriptors { source })?
                 .max_decoding_message_size(MAX_MESSAGE_BYTES),
         )
         .add_service(
             reflection(descriptor_set, services)
+                .with_service_name("grpc.reflection.v1alpha.ServerReflection")
                 .build_v1alpha()
                 .map_err(|source| ServeError::Descriptors { source })?
                 .max_decoding_message_size(MAX_MESSAGE_BYTES),

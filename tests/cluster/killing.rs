@@ -4,11 +4,11 @@ use anyhow::ensure;
 use serde_json::json;
 use werf_shared::bundle::status::Phase;
 
-use crate::tenant::{in_namespace, jobs_per_attempt};
+use crate::tenant::{in_namespace_roughly, jobs_per_attempt};
 
 #[tokio::test]
 async fn an_executor_killed_before_the_job_creates_it_when_it_is_back() -> anyhow::Result<()> {
-    in_namespace("killed-before", async |tenant| {
+    in_namespace_roughly("killed-before", async |tenant| {
         tenant.publish("v1.0.0").await?;
         tenant.forbid("count/jobs.batch").await?;
         tenant.follow(json!({})).await?;
@@ -35,7 +35,7 @@ async fn an_executor_killed_before_the_job_creates_it_when_it_is_back() -> anyho
 
 #[tokio::test]
 async fn an_executor_killed_while_the_job_runs_records_its_end() -> anyhow::Result<()> {
-    in_namespace("killed-after", async |tenant| {
+    in_namespace_roughly("killed-after", async |tenant| {
         tenant.publish("v1.0.0-slow5s").await?;
         tenant.follow(json!({})).await?;
         let job = tenant.running().await?.active_job_name.unwrap_or_default();
@@ -62,7 +62,7 @@ async fn an_executor_killed_while_the_job_runs_records_its_end() -> anyhow::Resu
 
 #[tokio::test]
 async fn a_poller_killed_at_any_time_loses_no_tag() -> anyhow::Result<()> {
-    in_namespace("killed-poller", async |tenant| {
+    in_namespace_roughly("killed-poller", async |tenant| {
         tenant.publish("v1.0.0").await?;
         tenant.follow(json!({})).await?;
         tenant.synced("v1.0.0").await?;
@@ -85,7 +85,7 @@ async fn a_poller_killed_at_any_time_loses_no_tag() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn a_job_deleted_by_hand_counts_as_failed_and_is_tried_again() -> anyhow::Result<()> {
-    in_namespace("killed-job", async |tenant| {
+    in_namespace_roughly("killed-job", async |tenant| {
         tenant.publish("v1.0.0-slow20s").await?;
         tenant.follow(json!({})).await?;
         let job = tenant.running().await?.active_job_name.unwrap_or_default();

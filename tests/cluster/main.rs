@@ -10,4 +10,5 @@ mod refusing;
 mod scaling;
 mod seeing;
 mod tenant;
+mod turn;
 mod values;

@@ -9,6 +9,7 @@ use testbed::operator::NAMESPACE;
 
 use crate::bed::Bed;
 use crate::tenant::in_namespace;
+use crate::turn::Turn;
 
 /// Spans of a trace as the receiver printed them, by name.
 async fn spans(bed: &Bed, trace: &str) -> anyhow::Result<BTreeMap<String, Value>> {
@@ -82,6 +83,7 @@ async fn one_trace_runs_from_the_poll_to_the_status() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn probes_metrics_and_reflection_answer() -> anyhow::Result<()> {
+    let _turn = Turn::gentle().await?;
     let bed = Bed::ready().await?;
     for (service, api, metric) in [
         (
@@ -123,6 +125,7 @@ async fn probes_metrics_and_reflection_answer() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn the_services_may_do_what_they_need_and_no_more() -> anyhow::Result<()> {
+    let _turn = Turn::gentle().await?;
     let bed = Bed::ready().await?;
     let may = async |account: &str, verb: &str, resource: &str| -> anyhow::Result<bool> {
         let user = format!("--as=system:serviceaccount:{NAMESPACE}:werf-operator-{account}");

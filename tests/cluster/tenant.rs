@@ -14,6 +14,7 @@ use werf_shared::bundle::status::{JobStatus, Phase};
 use werf_shared::bundle::{WerfBundle, WerfBundleStatus};
 
 use crate::bed::Bed;
+use crate::turn::Turn;
 
 /// How long anything may take. Tests share two cores, and killed services are restarted with growing
 /// delays.
@@ -34,6 +35,22 @@ pub(crate) struct Tenant {
 
 /// Runs a test in a namespace of its own; when it fails, tells what can be seen there.
 pub(crate) async fn in_namespace(
+    name: &str,
+    test: impl AsyncFnOnce(&Tenant) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    run(Turn::gentle().await?, name, test).await
+}
+
+/// The same for a test that kills services.
+pub(crate) async fn in_namespace_roughly(
+    name: &str,
+    test: impl AsyncFnOnce(&Tenant) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    run(Turn::rough().await, name, test).await
+}
+
+async fn run(
+    _turn: Turn,
     name: &str,
     test: impl AsyncFnOnce(&Tenant) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
