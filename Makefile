@@ -56,7 +56,10 @@ deploy: ## Install the operator into the cluster of the current kubeconfig: make
 	$(KUBECTL) kustomize deploy/base | sed 's|image: ghcr.io/werf/werf-operator:.*|image: $(IMG)|' | $(KUBECTL) apply -f -
 
 .PHONY: undeploy
-undeploy: ## Remove the operator again; bundles and what they deployed stay
+undeploy: ## Remove the operator again; refuses while there are bundles
+	@test -z "$$($(KUBECTL) get werfbundles --all-namespaces --output name)" || { \
+		echo "There are bundles, and only the operator can take leave of them. Delete them first:"; \
+		$(KUBECTL) get werfbundles --all-namespaces; exit 1; }
 	$(KUBECTL) kustomize deploy/base | $(KUBECTL) delete --ignore-not-found -f -
 
 .PHONY: local-test

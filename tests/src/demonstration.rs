@@ -24,7 +24,9 @@ const BUNDLE: &str = "my-app";
 const STEP: Duration = Duration::from_mins(2);
 
 /// Shows the main job at a place.
-pub async fn show(place: &Place) -> anyhow::Result<()> {
+///
+/// Unless the place `stays`, nothing is said about what to do next.
+pub async fn show(place: &Place, stays: bool) -> anyhow::Result<()> {
     let terminal = Terminal::new();
     let demonstration = Demonstration {
         place,
@@ -32,7 +34,11 @@ pub async fn show(place: &Place) -> anyhow::Result<()> {
         key: BundleKey::new(NAMESPACE, BUNDLE),
         terminal,
     };
-    demonstration.run().await
+    demonstration.run().await?;
+    if stays {
+        demonstration.what_next().await?;
+    }
+    Ok(())
 }
 
 struct Demonstration<'a> {
@@ -156,6 +162,10 @@ impl Demonstration<'_> {
         self.terminal.title("kubectl get werfbundle -A");
         let table = kubectl(self.place.tools(), &["get", "werfbundle", "-A"]).await?;
         self.terminal.plain(table.trim_end());
+        Ok(())
+    }
+
+    async fn what_next(&self) -> anyhow::Result<()> {
         let executor = self.place.service("werf-operator-executor", 9090).await?;
         self.terminal.plain(&self.place.what_next(&executor));
         Ok(())

@@ -30,11 +30,7 @@ pub(super) async fn cannot_prepare_saying(
     reason: &'static str,
     message: String,
 ) -> Result<Next, ConvergeError> {
-    let known = bundle
-        .status
-        .as_ref()
-        .and_then(|s| s.last_error_message.as_ref());
-    if known != Some(&message) {
+    if !status::is_told(bundle, &message) {
         let key = BundleKey::of(bundle);
         warn!(bundle.namespace = %key.namespace, bundle.name = %key.name, reason, "Cannot prepare a Job: {message}");
         let recorder = &context.recorder;

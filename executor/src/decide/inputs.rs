@@ -31,7 +31,9 @@ pub fn hash(
 ) -> String {
     let repository = settings.repository.to_string();
     let timeout = settings.timeout.as_secs().to_string();
-    let fixed: [&[u8]; 10] = [
+    let scheme: &[u8] = if settings.insecure { b"http" } else { b"https" };
+    let fixed: [&[u8]; 11] = [
+        scheme,
         uid.as_bytes(),
         repository.as_bytes(),
         tag.as_bytes(),

@@ -124,11 +124,14 @@ pub fn wanted(bundle: &WerfBundle) -> Wanted {
     }
 }
 
-/// The registry was read, well or not, under the spec as it is now.
+/// The registry was read under the spec as it is now. A poll that failed under it says nothing about
+/// the tag it wants; one that fails later does not take back what was read.
 fn polled(bundle: &WerfBundle, status: &WerfBundleStatus) -> bool {
-    condition::find(&status.conditions, ConditionType::RegistryAvailable)
-        .and_then(|condition| condition.observed_generation)
-        .is_some_and(|observed| Some(observed) >= bundle.metadata.generation)
+    let chosen = status.announced.as_ref().map(|chosen| chosen.generation);
+    let read = condition::find(&status.conditions, ConditionType::RegistryAvailable)
+        .filter(|condition| condition.status == "True")
+        .and_then(|condition| condition.observed_generation);
+    chosen.max(read) >= bundle.metadata.generation
 }
 
 /// What to do about a wanted tag whose inputs are known.

@@ -182,10 +182,9 @@ pub fn settle(bundle: &WerfBundle, standing: &Standing, now: Timestamp) -> WerfB
     let mut status = bundle.status.clone().unwrap_or_default();
     match standing {
         Standing::CannotPrepare { message, .. } => {
-            // The time stays while the error stays, or every look would be a write.
-            let told = status.last_error_stage == Some(Stage::Preparing)
-                && status.last_error_message.as_ref() == Some(message);
-            if !told {
+            // The time stays while the error stays, or every look would be a write; and an error of
+            // polling that came later is the newer one.
+            if status.last_error_message.is_none() || !is_told(bundle, message) {
                 set_error(&mut status, Stage::Preparing, message.clone(), now);
             }
         }
@@ -198,6 +197,15 @@ pub fn settle(bundle: &WerfBundle, standing: &Standing, now: Timestamp) -> WerfB
     }
     summarize(&mut status, bundle, standing, now);
     status
+}
+
+/// The bundle says already, in its `Ready` condition, that this is what keeps a Job from being made.
+pub fn is_told(bundle: &WerfBundle, obstacle: &str) -> bool {
+    bundle
+        .status
+        .as_ref()
+        .and_then(|status| condition::find(&status.conditions, ConditionType::Ready))
+        .is_some_and(|ready| ready.message == obstacle)
 }
 
 /// Forgets what kept a Job from being made.
@@ -320,11 +328,15 @@ fn view(status: &WerfBundleStatus, standing: &Standing) -> View {
             message: format!("{wanted} is deployed"),
         },
         Standing::Nothing(WhyNothing::Suspended) => View {
-            phase: status.phase.unwrap_or(Phase::Syncing),
-            ready: if status.last_job_status == Some(JobStatus::Succeeded) {
-                Holds::True
-            } else {
-                Holds::Unknown
+            phase: match status.last_job_status {
+                Some(JobStatus::Succeeded) => Phase::Synced,
+                Some(JobStatus::Failed) => Phase::Failed,
+                Some(JobStatus::Running) | None => Phase::Syncing,
+            },
+            ready: match status.last_job_status {
+                Some(JobStatus::Succeeded) => Holds::True,
+                Some(JobStatus::Failed) => Holds::False,
+                Some(JobStatus::Running) | None => Holds::Unknown,
             },
             reconciling: false,
             stalled: false,
@@ -332,10 +344,13 @@ fn view(status: &WerfBundleStatus, standing: &Standing) -> View {
             message: "Suspended: no polls, no deployments".to_owned(),
         },
         Standing::Nothing(_) if polling_failed => failed("PollingFailed", error(), false),
-        Standing::Nothing(WhyNothing::NotPolled) => syncing(
-            "Polling",
-            "Waiting for the registry to be polled".to_owned(),
-        ),
+        Standing::Nothing(WhyNothing::NotPolled) => {
+            let failing = registry.filter(|condition| condition.status == "False");
+            let message = failing.map_or("Waiting for the registry to be polled", |condition| {
+                condition.message.as_str()
+            });
+            syncing("Polling", message.to_owned())
+        }
         Standing::Nothing(WhyNothing::NoTag) => {
             let (reason, message) = registry.map_or(("", ""), |condition| {
                 (condition.reason.as_str(), condition.message.as_str())

@@ -19,7 +19,7 @@ pub(super) async fn run(instance: &str) -> anyhow::Result<ExitCode> {
     };
     let shown = async {
         let cluster = Cluster::start(instance, lifetime).await?;
-        let shown = demonstration::show(&Place::local(cluster.clone())).await;
+        let shown = demonstration::show(&Place::local(cluster.clone()), !ci).await;
         if ci {
             cluster.stop().await?;
         }

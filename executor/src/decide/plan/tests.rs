@@ -54,6 +54,30 @@ fn nothing_is_wanted_before_the_registry_was_read_under_this_spec() {
 }
 
 #[test]
+fn a_poll_that_fails_under_a_new_spec_deploys_nothing_and_one_that_fails_later_does_not_matter() {
+    let fail = |bundle: WerfBundle| {
+        let generation = bundle.metadata.generation;
+        bundle.with(|status| {
+            let statement = condition::Statement {
+                kind: ConditionType::RegistryAvailable,
+                holds: condition::Holds::False,
+                reason: "RegistryTimeout",
+                message: String::new(),
+            };
+            condition::set(&mut status.conditions, statement, generation, at(9));
+        })
+    };
+    let read_before = fail(bundle().wanting("v1", '1'));
+    assert!(matches!(wanted(&read_before), Wanted::Tag { .. }));
+    let mut edited = bundle().wanting("v1", '1');
+    edited.metadata.generation = Some(2);
+    assert_eq!(
+        wanted(&fail(edited)),
+        Wanted::Nothing(WhyNothing::NotPolled)
+    );
+}
+
+#[test]
 fn a_suspended_bundle_wants_nothing_unless_forced() {
     let mut suspended = bundle().wanting("v1", '1');
     suspended.spec.suspend = true;

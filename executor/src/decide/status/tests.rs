@@ -171,6 +171,24 @@ fn the_same_obstacle_seen_again_is_no_write() {
 }
 
 #[test]
+fn an_obstacle_and_failing_polls_do_not_write_over_each_other() {
+    let standing = Standing::CannotPrepare {
+        reason: "ServiceAccountNotFound",
+        message: "ServiceAccount x does not exist in namespace y".to_owned(),
+    };
+    let mut bundle = bundle().wanting("v1", '1');
+    bundle.status = Some(settle(&bundle, &standing, at(1)));
+    let bundle = bundle.with(|status| {
+        status.last_error_stage = Some(Stage::Polling);
+        status.last_error_message = Some("error polling registry".to_owned());
+    });
+    assert_eq!(settle(&bundle, &standing, at(60)), bundle.state());
+    let recovered = bundle.with(|status| status.last_error_message = None);
+    let told_again = settle(&recovered, &standing, at(90));
+    assert_eq!(told_again.last_error_stage, Some(Stage::Preparing));
+}
+
+#[test]
 fn a_settled_bundle_looked_at_again_is_no_write() {
     let mut bundle = bundle().wanting("v1", '1').deploying("h1").deployed();
     for standing in [
