@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 use rustix::process::{Pid, Signal, kill_process};
+use testbed::access::Access;
 use testbed::cluster::Cluster;
 use testbed::operator::{self, Images, Installation, NAMESPACE};
 use tokio::process::Command;
@@ -23,6 +24,7 @@ const RECEIVER: &str = "otlp-receiver";
 #[derive(Clone)]
 pub(crate) struct Bed {
     pub(crate) cluster: Cluster,
+    pub(crate) access: Access,
     pub(crate) client: Client,
     pub(crate) images: Images,
 }
@@ -33,21 +35,23 @@ impl Bed {
             .context("these tests run on a cluster: use `make test` or `make local-test`")?;
         let cluster = Cluster::attach(&instance)?
             .with_context(|| format!("the cluster {instance} does not run"))?;
+        let access = Access::local(&cluster)?;
         let images = INSTALLED
-            .get_or_try_init(|| install(&cluster))
+            .get_or_try_init(|| install(&access))
             .await?
             .clone();
         // A client lives in the runtime it was made in, and each test has its own.
         let client = cluster.client().await?;
         Ok(Self {
             cluster,
+            access,
             client,
             images,
         })
     }
 
     pub(crate) async fn kubectl(&self, arguments: &[&str]) -> anyhow::Result<String> {
-        operator::kubectl(&self.cluster, arguments).await
+        self.access.kubectl(arguments).await
     }
 
     /// Where a Service can be reached from here.
@@ -149,8 +153,8 @@ fn processes_of(pod_uid: &str, name: &str) -> anyhow::Result<Vec<Pid>> {
     Ok(found)
 }
 
-async fn install(cluster: &Cluster) -> anyhow::Result<Images> {
-    let images = operator::push_images(cluster).await?;
+async fn install(access: &Access) -> anyhow::Result<Images> {
+    let images = operator::push_images(access).await?;
     let mut installation = Installation::local(&images);
     let set = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     installation.executor = vec![set("EXECUTOR_JOB_IMAGE", &images.scripted)];
@@ -160,12 +164,12 @@ async fn install(cluster: &Cluster) -> anyhow::Result<Images> {
         // Spans are wanted while the test looks for them.
         set("OTEL_BSP_SCHEDULE_DELAY", "200"),
     ];
-    receive_traces(cluster, &images.receiver).await?;
-    installation.apply(cluster).await?;
+    receive_traces(access, &images.receiver).await?;
+    installation.apply(access).await?;
     Ok(images)
 }
 
-async fn receive_traces(cluster: &Cluster, image: &str) -> anyhow::Result<()> {
+async fn receive_traces(access: &Access, image: &str) -> anyhow::Result<()> {
     let run = [
         "run",
         RECEIVER,
@@ -177,7 +181,7 @@ async fn receive_traces(cluster: &Cluster, image: &str) -> anyhow::Result<()> {
         "--",
         RECEIVER,
     ];
-    operator::kubectl(cluster, &run).await?;
+    access.kubectl(&run).await?;
     let ready = [
         "wait",
         "--for=condition=Ready",
@@ -185,6 +189,6 @@ async fn receive_traces(cluster: &Cluster, image: &str) -> anyhow::Result<()> {
         "pod",
         RECEIVER,
     ];
-    operator::kubectl(cluster, &ready).await?;
+    access.kubectl(&ready).await?;
     Ok(())
 }

@@ -9,7 +9,6 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use testbed::bundle::{Bundle, Repository};
-use testbed::operator::kubectl_with;
 use werf_shared::bundle::status::{JobStatus, Phase};
 use werf_shared::bundle::{WerfBundle, WerfBundleStatus};
 
@@ -95,7 +94,10 @@ impl Tenant {
 
     pub(crate) async fn apply(&self, objects: &Value) -> anyhow::Result<()> {
         let text = objects.to_string();
-        kubectl_with(&self.bed.cluster, &["apply", "-f", "-"], &text).await?;
+        self.bed
+            .access
+            .kubectl_with(&["apply", "-f", "-"], &text)
+            .await?;
         Ok(())
     }
 

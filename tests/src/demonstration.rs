@@ -15,7 +15,7 @@ pub use self::place::Place;
 use self::story::Story;
 use self::terminal::Terminal;
 use crate::bundle::{Bundle, Repository};
-use crate::operator::{Images, Installation, NAMESPACE, checkout, kubectl, kubectl_with};
+use crate::operator::{self, Images, Installation, NAMESPACE, checkout};
 
 /// The bundle of the guides.
 const BUNDLE: &str = "my-app";
@@ -53,27 +53,22 @@ impl Demonstration<'_> {
         let images = self.build().await?;
         let installation = Installation::local(&images);
         self.step("Install the operator", async {
-            installation.apply(self.place.tools()).await
+            installation.apply(self.place.access()).await
         })
         .await?;
         let repository = self.place.repository("demo/my-app")?;
-        self.step("Publish bundle v1.0.0", async {
-            publish(&repository, "v1.0.0", &images.busybox).await
-        })
-        .await?;
+        let published = minors(&repository).await;
+        let [first, second] = [published, published + 1].map(|minor| format!("v1.{minor}.0"));
+        self.publish(&repository, &first, &images.busybox).await?;
         self.step("Apply the RBAC and the WerfBundle", self.apply())
             .await?;
-        self.deployed("v1.0.0").await?;
-        self.step("Publish bundle v1.1.0", async {
-            publish(&repository, "v1.1.0", &images.busybox).await
-        })
-        .await?;
-        self.terminal.say(
-            "The poller looks once a minute. PollNow asks it to look at once; it would find the \
-             tag by itself.",
-        );
-        self.step("PollNow", self.poll_now()).await?;
-        self.deployed("v1.1.0").await?;
+        if published > 0 {
+            self.look_now().await?;
+        }
+        self.deployed(&first).await?;
+        self.publish(&repository, &second, &images.busybox).await?;
+        self.look_now().await?;
+        self.deployed(&second).await?;
         self.summary().await
     }
 
@@ -81,7 +76,7 @@ impl Demonstration<'_> {
     async fn build(&self) -> anyhow::Result<Images> {
         self.terminal.title("Build the images and push them");
         let started = Instant::now();
-        let images = self.place.push_images().await?;
+        let images = operator::push_images(self.place.access()).await?;
         self.terminal.done(started.elapsed());
         Ok(images)
     }
@@ -103,15 +98,16 @@ impl Demonstration<'_> {
     }
 
     async fn apply(&self) -> anyhow::Result<()> {
+        let access = self.place.access();
         let examples = checkout().join("crds/examples");
         let namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: production}\n";
-        kubectl_with(self.place.tools(), &["apply", "-f", "-"], namespace).await?;
+        access
+            .kubectl_with(&["apply", "-f", "-"], namespace)
+            .await?;
         let rbac = examples.join("rbac.yaml");
-        kubectl(
-            self.place.tools(),
-            &["apply", "-f", &rbac.to_string_lossy()],
-        )
-        .await?;
+        access
+            .kubectl(&["apply", "-f", &rbac.to_string_lossy()])
+            .await?;
         let bundle = tokio::fs::read_to_string(examples.join("werfbundle.yaml")).await?;
         let local = bundle
             .replace(
@@ -122,14 +118,14 @@ impl Demonstration<'_> {
             .replace("cpu: \"2\"", "cpu: \"1\"")
             .replace("memory: \"2Gi\"", "memory: \"512Mi\"");
         self.terminal.quote(local.trim_end());
-        kubectl_with(self.place.tools(), &["apply", "-f", "-"], &local).await?;
+        access.kubectl_with(&["apply", "-f", "-"], &local).await?;
         Ok(())
     }
 
     /// Follows the bundle until a tag is deployed, then looks at the application.
     async fn deployed(&self, tag: &str) -> anyhow::Result<()> {
         self.step(&format!("Wait for {tag}"), async {
-            Story::new(&self.client, &self.key, &self.terminal, self.place.tools())
+            Story::new(&self.client, &self.key, &self.terminal, self.place.access())
                 .follow_until(tag)
                 .await
         })
@@ -142,6 +138,22 @@ impl Demonstration<'_> {
             Ok(())
         })
         .await
+    }
+
+    async fn publish(&self, repository: &Repository, tag: &str, image: &str) -> anyhow::Result<()> {
+        self.step(&format!("Publish bundle {tag}"), async {
+            repository.push(tag, &Bundle::demo(tag, image)?).await?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn look_now(&self) -> anyhow::Result<()> {
+        self.terminal.say(
+            "The poller looks once a minute. PollNow asks it to look at once; it would find the \
+             tag by itself.",
+        );
+        self.step("PollNow", self.poll_now()).await
     }
 
     async fn poll_now(&self) -> anyhow::Result<()> {
@@ -160,19 +172,28 @@ impl Demonstration<'_> {
 
     async fn summary(&self) -> anyhow::Result<()> {
         self.terminal.title("kubectl get werfbundle -A");
-        let table = kubectl(self.place.tools(), &["get", "werfbundle", "-A"]).await?;
+        let table = self
+            .place
+            .access()
+            .kubectl(&["get", "werfbundle", "-A"])
+            .await?;
         self.terminal.plain(table.trim_end());
         Ok(())
     }
 
     async fn what_next(&self) -> anyhow::Result<()> {
-        let executor = self.place.service("werf-operator-executor", 9090).await?;
-        self.terminal.plain(&self.place.what_next(&executor));
+        self.terminal.plain(&self.place.what_next().await?);
         Ok(())
     }
 }
 
-async fn publish(repository: &Repository, tag: &str, image: &str) -> anyhow::Result<()> {
-    repository.push(tag, &Bundle::demo(tag, image)?).await?;
-    Ok(())
+/// How many versions `v1.N.0` an earlier demonstration has published here.
+async fn minors(repository: &Repository) -> u32 {
+    // A repository that nothing was pushed to is not there.
+    let tags = repository.tags().await.unwrap_or_default();
+    let minor = |tag: &String| tag.strip_prefix("v1.")?.strip_suffix(".0")?.parse().ok();
+    tags.iter()
+        .filter_map(minor)
+        .max()
+        .map_or(0, |highest: u32| highest + 1)
 }

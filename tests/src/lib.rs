@@ -1,6 +1,7 @@
 //! The test bed: a real Kubernetes and a real registry on one machine, and what the tests and
 //! `make run` do with them. Nothing here is part of the operator.
 
+pub mod access;
 pub mod bundle;
 pub mod cluster;
 pub mod components;

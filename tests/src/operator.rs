@@ -6,17 +6,13 @@ use std::process::Stdio;
 
 use anyhow::{Context as _, bail, ensure};
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
-use crate::cluster::Cluster;
+use crate::access::Access;
 use crate::image::{self, Directory, File, ImageSpec};
 
 /// The namespace the operator is installed into.
 pub const NAMESPACE: &str = "k8s-werf-operator-go-system";
-
-/// The registry as containerd sees it, which pulls images from its own loopback by plain HTTP.
-const NODE_REGISTRY: &str = "127.0.0.1:5000";
 
 /// The user the operator's processes run as.
 const OPERATOR_USER: u32 = 65532;
@@ -47,7 +43,7 @@ pub struct Images {
 }
 
 /// Builds the operator and the werf of the Jobs, and pushes everything the cluster needs.
-pub async fn push_images(cluster: &Cluster) -> anyhow::Result<Images> {
+pub async fn push_images(access: &Access) -> anyhow::Result<Images> {
     let programs = build_operator().await?;
     let operator = operator_image(&programs)?;
     let stand_in = build_stand_in().await?;
@@ -69,17 +65,20 @@ pub async fn push_images(cluster: &Cluster) -> anyhow::Result<Images> {
         "otlp-receiver",
     )?;
     Ok(Images {
-        operator: push(cluster, &operator).await?,
-        werf: push(cluster, &werf_image("werf", &werf)?).await?,
-        scripted: push(cluster, &scripted).await?,
-        receiver: push(cluster, &receiver).await?,
-        busybox: push(cluster, &image::busybox()?).await?,
+        operator: push(access, &operator).await?,
+        werf: push(access, &werf_image("werf", &werf)?).await?,
+        scripted: push(access, &scripted).await?,
+        receiver: push(access, &receiver).await?,
+        busybox: push(access, &image::busybox()?).await?,
     })
 }
 
-async fn push(cluster: &Cluster, spec: &ImageSpec) -> anyhow::Result<String> {
-    let digest = image::push(spec, &cluster.registry_from_host()).await?;
-    Ok(format!("{NODE_REGISTRY}/{}@{digest}", spec.name))
+async fn push(access: &Access, spec: &ImageSpec) -> anyhow::Result<String> {
+    let digest = image::push(spec, &access.registry_here).await?;
+    Ok(format!(
+        "{}/{}@{digest}",
+        access.registry_on_nodes, spec.name
+    ))
 }
 
 /// Builds poller and executor; returns the folder they are in. `PROFILE=release` builds them as
@@ -179,17 +178,23 @@ impl Installation {
     }
 
     /// Applies `crds/` and `deploy/base` and waits until both services are ready.
-    pub async fn apply(&self, cluster: &Cluster) -> anyhow::Result<()> {
+    pub async fn apply(&self, access: &Access) -> anyhow::Result<()> {
         let crds = checkout().join("crds");
         let crds = crds.to_string_lossy();
-        kubectl(cluster, &["apply", "--server-side", "-f", &crds]).await?;
+        access
+            .kubectl(&["apply", "--server-side", "-f", &crds])
+            .await?;
         let crd = "crd/werfbundles.werf.io";
         let established = ["wait", "--for=condition=Established", "--timeout=60s", crd];
-        kubectl(cluster, &established).await?;
+        access.kubectl(&established).await?;
         let base = checkout().join("deploy/base");
-        let rendered = kubectl(cluster, &["kustomize", &base.to_string_lossy()]).await?;
+        let rendered = access
+            .kubectl(&["kustomize", &base.to_string_lossy()])
+            .await?;
         let manifests = self.adapted(&rendered)?;
-        kubectl_with(cluster, &["apply", "-f", "-"], &manifests).await?;
+        access
+            .kubectl_with(&["apply", "-f", "-"], &manifests)
+            .await?;
         for deployment in [
             "deployment/werf-operator-executor",
             "deployment/werf-operator-poller",
@@ -202,7 +207,7 @@ impl Installation {
                 NAMESPACE,
                 "--timeout=90s",
             ];
-            kubectl(cluster, &arguments).await?;
+            access.kubectl(&arguments).await?;
         }
         Ok(())
     }
@@ -234,47 +239,6 @@ impl Installation {
         }
         Ok(())
     }
-}
-
-/// Runs kubectl as the cluster's administrator; returns what it prints.
-pub async fn kubectl(cluster: &Cluster, arguments: &[&str]) -> anyhow::Result<String> {
-    kubectl_with(cluster, arguments, "").await
-}
-
-/// The same, with something on its standard input.
-pub async fn kubectl_with(
-    cluster: &Cluster,
-    arguments: &[&str],
-    input: &str,
-) -> anyhow::Result<String> {
-    let mut child = Command::new(cluster.program("kubectl"))
-        .args(arguments)
-        .env("KUBECONFIG", cluster.kubeconfig())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .context("cannot run kubectl")?;
-    let mut stdin = child.stdin.take().context("kubectl has no input")?;
-    let (written, output) = tokio::join!(
-        async move {
-            let written = stdin.write_all(input.as_bytes()).await;
-            drop(stdin);
-            written
-        },
-        child.wait_with_output()
-    );
-    let output = output?;
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    ensure!(
-        output.status.success(),
-        "kubectl {}: {}",
-        arguments.join(" "),
-        complaint.trim()
-    );
-    written.context("kubectl did not read its input")?;
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 async fn run(command: &mut Command) -> anyhow::Result<()> {

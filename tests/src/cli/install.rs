@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use testbed::access::Access;
 use testbed::cluster::Cluster;
 use testbed::operator::{self, Installation};
 
@@ -10,7 +11,8 @@ use testbed::operator::{self, Installation};
 pub(super) async fn run(instance: &str) -> anyhow::Result<ExitCode> {
     let cluster = Cluster::attach(instance)?
         .with_context(|| format!("{instance} does not run: start it with `testbed up`"))?;
-    let images = operator::push_images(&cluster).await?;
-    Installation::local(&images).apply(&cluster).await?;
+    let access = Access::local(&cluster)?;
+    let images = operator::push_images(&access).await?;
+    Installation::local(&images).apply(&access).await?;
     Ok(ExitCode::SUCCESS)
 }

@@ -2,16 +2,29 @@
 
 use std::process::ExitCode;
 
+use anyhow::bail;
 use testbed::cluster::{Cluster, Lifetime};
 use testbed::demonstration::{self, Place};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Starts the cluster, shows the operator's main job and leaves the cluster running; with `CI=true`
-/// stops it again.
+/// Shows the operator's main job: on the local cluster, started for it and left running, or with
+/// `CLUSTER=existing` on the one of `KUBECONFIG`. With `CI=true` a cluster started here is stopped
+/// again.
 pub(super) async fn run(instance: &str) -> anyhow::Result<ExitCode> {
+    let ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
+    match std::env::var("CLUSTER").as_deref() {
+        Ok("existing") => {
+            demonstration::show(&Place::existing()?, !ci).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Ok("local" | "") | Err(_) => run_locally(instance, ci).await,
+        Ok(other) => bail!("CLUSTER must be local or existing, not {other}"),
+    }
+}
+
+async fn run_locally(instance: &str, ci: bool) -> anyhow::Result<ExitCode> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
     let lifetime = if ci {
         Lifetime::WhileHeld
     } else {
@@ -19,7 +32,7 @@ pub(super) async fn run(instance: &str) -> anyhow::Result<ExitCode> {
     };
     let shown = async {
         let cluster = Cluster::start(instance, lifetime).await?;
-        let shown = demonstration::show(&Place::local(cluster.clone()), !ci).await;
+        let shown = demonstration::show(&Place::local(cluster.clone())?, !ci).await;
         if ci {
             cluster.stop().await?;
         }

@@ -1,47 +1,73 @@
-//! Where the demonstration happens: the local cluster.
+//! Where the demonstration happens: the local cluster, or one that somebody has.
 
 use std::net::SocketAddr;
+use std::process::Stdio;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use k8s_openapi::api::core::v1::Service;
-use kube::{Api, Client};
-use tokio::process::Command;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, Config};
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
 
+use crate::access::Access;
 use crate::bundle::Repository;
-use crate::cluster::Cluster;
-use crate::operator::{self, Images, NAMESPACE};
+use crate::cluster::{self, Cluster};
+use crate::operator::NAMESPACE;
+
+/// How long `kubectl port-forward` may take to find its Pod.
+const FORWARD: Duration = Duration::from_secs(20);
 
 /// A cluster with a registry in reach.
 pub struct Place {
-    cluster: Cluster,
+    access: Access,
+    local: Option<Cluster>,
+    /// Forwards into a cluster that is not ours; they end with us, or when nobody reads what they
+    /// say.
+    forwards: Mutex<Vec<(Child, Lines<BufReader<ChildStdout>>)>>,
 }
 
 impl Place {
     /// The local cluster.
-    pub fn local(cluster: Cluster) -> Self {
-        Self { cluster }
+    pub fn local(cluster: Cluster) -> anyhow::Result<Self> {
+        Ok(Self {
+            access: Access::local(&cluster)?,
+            local: Some(cluster),
+            forwards: Mutex::default(),
+        })
     }
 
-    pub(super) fn tools(&self) -> &Cluster {
-        &self.cluster
+    /// The cluster that the environment names.
+    pub fn existing() -> anyhow::Result<Self> {
+        Ok(Self {
+            access: Access::existing()?,
+            local: None,
+            forwards: Mutex::default(),
+        })
+    }
+
+    pub(super) fn access(&self) -> &Access {
+        &self.access
     }
 
     pub(super) async fn client(&self) -> anyhow::Result<Client> {
-        self.cluster.client().await
-    }
-
-    pub(super) async fn push_images(&self) -> anyhow::Result<Images> {
-        operator::push_images(&self.cluster).await
+        cluster::use_ring();
+        let kubeconfig = Kubeconfig::read_from(self.access.kubeconfig())?;
+        let options = KubeConfigOptions::default();
+        let config = Config::from_custom_kubeconfig(kubeconfig, &options).await?;
+        Ok(Client::try_from(config)?)
     }
 
     /// A repository, to push to.
     pub(super) fn repository(&self, path: &str) -> anyhow::Result<Repository> {
-        Repository::new(&self.cluster.registry_from_host(), path)
+        Repository::new(&self.access.registry_here, path)
     }
 
     /// The lines of a bundle that name a repository.
     pub(super) fn registry_of(&self, path: &str) -> String {
-        let host = self.cluster.registry_in_cluster();
+        let host = &self.access.registry_in_pods;
         format!("url: {host}/{path}\n    insecure: true")
     }
 
@@ -51,6 +77,9 @@ impl Place {
     }
 
     async fn reach(&self, namespace: &str, name: &str, port: u16) -> anyhow::Result<SocketAddr> {
+        let Some(cluster) = &self.local else {
+            return self.port_forward(namespace, name, port).await;
+        };
         let services: Api<Service> = Api::namespaced(self.client().await?, namespace);
         let service = services
             .get(name)
@@ -60,9 +89,38 @@ impl Place {
             .spec
             .and_then(|spec| spec.cluster_ip)
             .with_context(|| format!("Service {namespace}/{name} has no address"))?;
-        self.cluster
+        cluster
             .forward(SocketAddr::new(address.parse()?, port))
             .await
+    }
+
+    async fn port_forward(
+        &self,
+        namespace: &str,
+        name: &str,
+        port: u16,
+    ) -> anyhow::Result<SocketAddr> {
+        let mut child = self
+            .access
+            .kubectl_command()
+            .args(["port-forward", "--namespace", namespace])
+            .args([&format!("service/{name}"), &format!(":{port}")])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("cannot run kubectl port-forward")?;
+        let output = child.stdout.take().context("kubectl has no output")?;
+        let mut lines = BufReader::new(output).lines();
+        let line = tokio::time::timeout(FORWARD, lines.next_line())
+            .await
+            .context("kubectl port-forward is silent")??
+            .context("kubectl port-forward ended")?;
+        // "Forwarding from 127.0.0.1:40001 -> 9090"
+        let address = line.split_whitespace().nth(2).context("no address in it")?;
+        let address = address.parse().with_context(|| line.clone())?;
+        let mut forwards = self.forwards.lock().unwrap_or_else(PoisonError::into_inner);
+        forwards.push((child, lines));
+        Ok(address)
     }
 
     /// The page of the demo application.
@@ -78,7 +136,7 @@ impl Place {
         method: &str,
         request: &str,
     ) -> anyhow::Result<String> {
-        let output = Command::new(self.cluster.program("grpcurl"))
+        let output = Command::new(self.access.program("grpcurl"))
             .args(["-plaintext", "-d", request, &address.to_string(), method])
             .kill_on_drop(true)
             .output()
@@ -90,16 +148,25 @@ impl Place {
     }
 
     /// Commands to go on with.
-    pub(super) fn what_next(&self, executor: &SocketAddr) -> String {
-        let kubeconfig = self.cluster.kubeconfig().display().to_string();
-        let tool = |name: &str| {
-            let program = self.cluster.program(name);
+    pub(super) async fn what_next(&self) -> anyhow::Result<String> {
+        let (forward, executor, stop) = if self.local.is_some() {
+            let executor = self.service("werf-operator-executor", 9090).await?;
+            ("", executor.to_string(), "make stop")
+        } else {
+            (
+                "\n  kubectl port-forward -n k8s-werf-operator-go-system service/werf-operator-executor 9090 &",
+                "127.0.0.1:9090".to_owned(),
+                "kubectl delete werfbundle my-app -n k8s-werf-operator-go-system && make undeploy",
+            )
+        };
+        let folder = |name: &str| {
+            let program = self.access.program(name);
             program
                 .parent()
                 .map(|folder| folder.display().to_string())
                 .unwrap_or_default()
         };
-        format!(
+        Ok(format!(
             r#"
 The cluster stays up. To look around:
 
@@ -108,13 +175,14 @@ The cluster stays up. To look around:
 
   kubectl get werfbundle -A -o wide
   kubectl describe werfbundle my-app -n {NAMESPACE}
-  kubectl logs -n {NAMESPACE} -l control-plane=controller-manager --prefix
+  kubectl logs -n {NAMESPACE} -l control-plane=controller-manager --prefix{forward}
   grpcurl -plaintext -d '{{"namespace": "{NAMESPACE}", "name": "my-app", "force": true}}' \
     {executor} werf.operator.v1alpha1.ExecutorService/Converge
 
-  make stop"#,
-            kubectl = tool("kubectl"),
-            grpcurl = tool("grpcurl"),
-        )
+  {stop}"#,
+            kubeconfig = self.access.kubeconfig().display(),
+            kubectl = folder("kubectl"),
+            grpcurl = folder("grpcurl"),
+        ))
     }
 }

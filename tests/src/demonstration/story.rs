@@ -12,7 +12,7 @@ use werf_shared::bundle::status::{JobStatus, Phase};
 use werf_shared::bundle::{BundleKey, WerfBundle, WerfBundleStatus};
 
 use super::terminal::Terminal;
-use crate::cluster::Cluster;
+use crate::access::Access;
 
 /// How often the bundle is looked at.
 const LOOK: Duration = Duration::from_millis(100);
@@ -25,7 +25,7 @@ pub(super) struct Story<'a> {
     bundles: Api<WerfBundle>,
     key: &'a BundleKey,
     terminal: &'a Terminal,
-    tools: &'a Cluster,
+    access: &'a Access,
 }
 
 impl<'a> Story<'a> {
@@ -34,13 +34,13 @@ impl<'a> Story<'a> {
         client: &Client,
         key: &'a BundleKey,
         terminal: &'a Terminal,
-        tools: &'a Cluster,
+        access: &'a Access,
     ) -> Self {
         Self {
             bundles: Api::namespaced(client.clone(), &key.namespace),
             key,
             terminal,
-            tools,
+            access,
         }
     }
 
@@ -98,16 +98,13 @@ impl<'a> Story<'a> {
     fn follow_log(&self, status: &WerfBundleStatus) -> Option<JoinHandle<()>> {
         let job = status.active_job_name.as_deref()?;
         let namespace = status.resolved_target_namespace.as_deref()?;
-        let (program, kubeconfig) = (self.tools.program("kubectl"), self.tools.kubeconfig());
-        let mut kubectl = Command::new(program);
+        let mut kubectl = self.access.kubectl_command();
         kubectl
             .args(["logs", "--follow", "--namespace", namespace])
             .arg(format!("job/{job}"))
-            .env("KUBECONFIG", kubeconfig)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .kill_on_drop(true);
+            .stderr(Stdio::null());
         #[expect(
             clippy::disallowed_methods,
             reason = "the test bed is not supervised; the task ends with the log"
