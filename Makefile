@@ -31,6 +31,11 @@ test: prerequisites ## Run all tests, those on a real cluster included
 	$(TESTBED) --instance werf-operator-test with -- \
 		$(CARGO) test --package werf-tests --features cluster --test cluster -- --test-threads=32
 
+.PHONY: bench
+bench: export PROFILE = release
+bench: prerequisites ## Measure how quickly a new tag is deployed, with the programs as they are shipped
+	$(TESTBED) --instance werf-operator-bench bench
+
 .PHONY: lint
 lint: ## Check formatting, lints, generated files and the borders between the parts
 	$(CARGO) fmt --all --check

@@ -1,14 +1,13 @@
 //! What all tests share: the running cluster and the operator in it, installed by the first test
 //! that needs it.
 
-use std::fs;
 use std::net::SocketAddr;
 
 use anyhow::{Context as _, ensure};
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Signal, kill_process};
 use testbed::access::Access;
 use testbed::cluster::Cluster;
 use testbed::operator::{self, Images, Installation, NAMESPACE};
@@ -104,7 +103,7 @@ impl Bed {
         let mut killed = 0;
         for pod in self.pods_of(component).await? {
             let uid = pod.uid().unwrap_or_default();
-            for pid in processes_of(&uid, component)? {
+            for pid in operator::processes_of(&uid, component)? {
                 kill_process(pid, Signal::KILL)?;
                 killed += 1;
             }
@@ -129,28 +128,6 @@ impl Bed {
         self.kubectl(&status).await?;
         Ok(())
     }
-}
-
-/// Processes called `name` in the containers of a Pod: the kubelet puts the Pod's uid into the name
-/// of their control group, which no other process on the machine has.
-fn processes_of(pod_uid: &str, name: &str) -> anyhow::Result<Vec<Pid>> {
-    ensure!(pod_uid.len() == 36, "no Pod has the uid {pod_uid:?}");
-    let underscored = pod_uid.replace('-', "_");
-    let mut found = Vec::new();
-    for entry in fs::read_dir("/proc")? {
-        let entry = entry?;
-        let Ok(pid) = entry.file_name().to_string_lossy().parse::<i32>() else {
-            continue;
-        };
-        // Processes end while they are looked at.
-        let groups = fs::read_to_string(entry.path().join("cgroup")).unwrap_or_default();
-        let comm = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
-        let in_pod = groups.contains(pod_uid) || groups.contains(&underscored);
-        if in_pod && comm.trim() == name {
-            found.extend(Pid::from_raw(pid));
-        }
-    }
-    Ok(found)
 }
 
 async fn install(access: &Access) -> anyhow::Result<Images> {

@@ -1,5 +1,6 @@
 //! The verbs of the command line: one module each.
 
+mod bench;
 mod build;
 mod down;
 mod forward;
@@ -39,6 +40,8 @@ enum Command {
     Status,
     /// Show the operator's main job: a bundle is published and deployed, then a newer one.
     Run,
+    /// Measure how quickly a new tag is deployed, and what the services weigh.
+    Bench,
     /// Build the operator and install it into the running cluster.
     Install,
     /// Publish a version of the demo application.
@@ -69,6 +72,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Down(down) => down.run(&instance).await,
         Command::Status => status::run(),
         Command::Run => run::run(&instance).await,
+        Command::Bench => bench::run(&instance).await,
         Command::Install => install::run(&instance).await,
         Command::Publish(publish) => publish::run(&instance, publish).await,
         Command::Build => build::run(),

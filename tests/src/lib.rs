@@ -7,4 +7,5 @@ pub mod cluster;
 pub mod components;
 pub mod demonstration;
 pub mod image;
+pub mod measure;
 pub mod operator;

@@ -1,10 +1,12 @@
 //! The operator in the cluster, as people install it: its programs in an image, the manifests of
 //! `crds/` and `deploy/`, and a werf for its Jobs.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context as _, bail, ensure};
+use rustix::process::Pid;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -239,6 +241,28 @@ impl Installation {
         }
         Ok(())
     }
+}
+
+/// Processes called `name` in the containers of a Pod: the kubelet puts the Pod's uid into the name
+/// of their control group, which no other process on the machine has.
+pub fn processes_of(pod_uid: &str, name: &str) -> anyhow::Result<Vec<Pid>> {
+    ensure!(pod_uid.len() == 36, "no Pod has the uid {pod_uid:?}");
+    let underscored = pod_uid.replace('-', "_");
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let entry = entry?;
+        let Ok(pid) = entry.file_name().to_string_lossy().parse::<i32>() else {
+            continue;
+        };
+        // Processes end while they are looked at.
+        let groups = fs::read_to_string(entry.path().join("cgroup")).unwrap_or_default();
+        let comm = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+        let in_pod = groups.contains(pod_uid) || groups.contains(&underscored);
+        if in_pod && comm.trim() == name {
+            found.extend(Pid::from_raw(pid));
+        }
+    }
+    Ok(found)
 }
 
 async fn run(command: &mut Command) -> anyhow::Result<()> {
