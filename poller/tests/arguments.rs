@@ -47,7 +47,10 @@ fn the_choice_of_a_tag_is_explained_offline() {
     let tags = folder.path().join("tags");
     std::fs::write(&tags, "v1.9.0\nv1.10.0\nv2.0.0-rc.1\nlatest\n").expect("a file");
     let file = tags.to_string_lossy().into_owned();
-    let output = poller(&["explain", "--tags-file", &file, "--constraint", "^1"], &[]);
+    let output = poller(
+        &["explain", "--tags-file", &file, "--constraint", "^1"],
+        &[],
+    );
     assert_eq!(output.status.code(), Some(0), "{}", told(&output));
     let explained = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(explained.contains("v1.10.0"), "{explained}");

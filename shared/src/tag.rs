@@ -35,6 +35,31 @@ impl Tag {
     }
 }
 
+/// What a tag is, from least to most wanted where nothing is said about versions.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Class {
+    Other,
+    Prerelease,
+    Stable,
+}
+
+impl Tag {
+    /// Going from `other` to this tag would be a step backwards under any rule of choosing: it is the
+    /// lower one, and not of a better class. (The first stable version comes after prereleases of
+    /// higher ones.)
+    pub fn is_behind(&self, other: &Self) -> bool {
+        self < other && self.class() <= other.class()
+    }
+
+    fn class(&self) -> Class {
+        match self.version().filter(|_| self.is_full_version()) {
+            Some(version) if version.pre.is_empty() => Class::Stable,
+            Some(_) => Class::Prerelease,
+            None => Class::Other,
+        }
+    }
+}
+
 /// Reads a version as Masterminds' `NewVersion` does.
 pub fn parse_version(text: &str) -> Option<Version> {
     let text = text.strip_prefix('v').unwrap_or(text);
@@ -210,6 +235,16 @@ mod tests {
                 .parse::<Digest>()
                 .is_err()
         );
+    }
+
+    #[test]
+    fn a_first_stable_version_is_not_behind_a_prerelease() {
+        assert!(tag("v1.9.0").is_behind(&tag("v1.10.0")));
+        assert!(tag("v1.0.0-rc.1").is_behind(&tag("v1.0.0")));
+        assert!(!tag("v1.0.0").is_behind(&tag("v2.0.0-rc.1")));
+        assert!(!tag("v2.0.0-rc.1").is_behind(&tag("v1.0.0")));
+        assert!(!tag("v1.0.0").is_behind(&tag("v1.0.0")));
+        assert!(!tag("v1.0.0").is_behind(&tag("latest")));
     }
 
     proptest! {

@@ -71,7 +71,7 @@ pub fn admit(
     let lower = known
         .tag
         .parse::<Tag>()
-        .is_ok_and(|known| announcement.tag < known);
+        .is_ok_and(|known| announcement.tag.is_behind(&known));
     match (same, rules_changed, lower) {
         (true, false, _) => Admission::AlreadyKnown,
         (true, true, _) => Admission::Refresh(Box::new(listed(status, announcement, now))),

@@ -16,7 +16,8 @@ const CANDIDATES: usize = 10;
 /// How a bundle chooses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rule {
-    /// The highest stable version; else the highest prerelease; else the last tag.
+    /// The highest stable version; else the highest prerelease; else the highest of what is left,
+    /// where `10.0` is higher than `9.0` and names are ordered by their text.
     Newest,
     /// The highest version that satisfies the constraint.
     Matching(Constraint),
@@ -203,10 +204,7 @@ fn compare(a: &Candidate<'_>, b: &Candidate<'_>) -> Ordering {
     a.rank
         .cmp(&b.rank)
         .then_with(by_version)
-        .then_with(|| match a.rank {
-            Rank::Other => a.tag.as_str().cmp(b.tag.as_str()),
-            Rank::Prerelease | Rank::Stable => a.tag.cmp(b.tag),
-        })
+        .then_with(|| a.tag.cmp(b.tag))
 }
 
 fn conclude(candidates: &[Candidate<'_>], rule: &Rule, dropped: &Dropped) -> Choice {
@@ -232,7 +230,7 @@ fn conclude(candidates: &[Candidate<'_>], rule: &Rule, dropped: &Dropped) -> Cho
         }
         (_, Rank::Stable) => "the highest stable version".to_owned(),
         (_, Rank::Prerelease) => "the highest prerelease, as no version is stable".to_owned(),
-        (_, Rank::Other) => "the last tag by name, as none is a semantic version".to_owned(),
+        (_, Rank::Other) => "the highest tag, as none is a whole semantic version".to_owned(),
     };
     Choice::Chosen(tag.clone(), format!("{tag} is {what}"))
 }

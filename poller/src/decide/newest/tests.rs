@@ -27,6 +27,7 @@ fn choose(texts: &[&str], constraint: &str) -> Result<String, Nothing> {
 #[case::stable_beats_prerelease(&["v1.0.0", "v2.0.0-rc.1"], "v1.0.0")]
 #[case::a_prerelease_is_better_than_nothing(&["v1.0.0-rc.1", "v1.0.0-rc.2", "latest"], "v1.0.0-rc.2")]
 #[case::short_versions_are_names(&["1.0", "v0.1.0", "2"], "v0.1.0")]
+#[case::partial_versions_by_number(&["9.0", "10.0", "latest"], "10.0")]
 #[case::names_by_text(&["alpha", "latest", "beta"], "latest")]
 #[case::dates_by_text(&["2024-01-01", "2024-10-01", "2024-02-01"], "2024-10-01")]
 #[case::attachments_do_not_count(&["v1.0.0", "zzz.sig", "meta-zzz"], "v1.0.0")]
