@@ -6,7 +6,9 @@ IMG ?= ghcr.io/werf/werf-operator:v0.1.0
 # `release` builds the programs in the cluster as they are shipped.
 PROFILE ?= dev
 
-TESTBED = $(CARGO) run --quiet --package werf-tests --bin testbed --
+# Always the whole workspace: a package alone is built with other features, and so built again.
+TESTBED = $(or $(CARGO_TARGET_DIR),target)/debug/testbed
+CLUSTER_TESTS = $(CARGO) test --workspace --features werf-tests/cluster --test cluster -- --test-threads=32
 
 export PROFILE
 
@@ -16,24 +18,22 @@ help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 22
 
 .PHONY: run
-run: prerequisites ## Show the operator's main job on a local cluster, and leave the cluster running
+run: testbed ## Show the operator's main job on a local cluster, and leave the cluster running
 	$(TESTBED) run
 
 .PHONY: stop
-stop: ## Stop the local cluster
+stop: testbed ## Stop the local cluster
 	$(TESTBED) down
 
 .PHONY: test
-test: prerequisites ## Run all tests, those on a real cluster included
-	$(CARGO) build --workspace --bins
+test: testbed ## Run all tests, those on a real cluster included
 	$(CARGO) test --workspace --lib --bins --tests
 	cd tests/werf-stand-in && go test ./...
-	$(TESTBED) --instance werf-operator-test with -- \
-		$(CARGO) test --package werf-tests --features cluster --test cluster -- --test-threads=32
+	$(TESTBED) --instance werf-operator-test with -- $(CLUSTER_TESTS)
 
 .PHONY: bench
 bench: export PROFILE = release
-bench: prerequisites ## Measure how quickly a new tag is deployed, with the programs as they are shipped
+bench: testbed ## Measure how quickly a new tag is deployed, with the programs as they are shipped
 	$(TESTBED) --instance werf-operator-bench bench
 
 .PHONY: lint
@@ -68,14 +68,17 @@ undeploy: ## Remove the operator again; refuses while there are bundles
 	$(KUBECTL) kustomize deploy/base | $(KUBECTL) delete --ignore-not-found -f -
 
 .PHONY: local-test
-local-test: prerequisites ## Run only the tests on a real cluster, and leave the cluster running
+local-test: testbed ## Run only the tests on a real cluster, and leave the cluster running
 	$(TESTBED) --instance werf-operator-test up
-	$(TESTBED) --instance werf-operator-test with -- \
-		$(CARGO) test --package werf-tests --features cluster --test cluster -- --test-threads=32
+	$(TESTBED) --instance werf-operator-test with -- $(CLUSTER_TESTS)
 
 .PHONY: cleanup-test-local
-cleanup-test-local: ## Stop the cluster that local-test left running
+cleanup-test-local: testbed ## Stop the cluster that local-test left running
 	$(TESTBED) --instance werf-operator-test down
+
+.PHONY: testbed
+testbed: prerequisites
+	$(CARGO) build --workspace --bins
 
 .PHONY: prerequisites
 prerequisites:
