@@ -6,8 +6,9 @@ use std::time::Duration;
 use kube::Client;
 use kube::runtime::reflector::{ObjectRef, Store};
 use tokio_util::sync::CancellationToken;
+use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
-use tracing::{Instrument, info, info_span};
+use tracing::{Instrument, Span, info, info_span};
 use werf_proto::v1alpha1 as proto;
 use werf_proto::v1alpha1::executor_service_server::ExecutorService;
 use werf_shared::bundle::{BundleKey, WerfBundle};
@@ -198,13 +199,13 @@ impl ExecutorService for Receiver {
         &self,
         request: Request<proto::AnnounceTagRequest>,
     ) -> Result<Response<proto::AnnounceTagResponse>, Status> {
-        let span = info_span!(
-            "admit",
-            bundle.namespace = request.get_ref().namespace,
-            bundle.name = request.get_ref().name,
-            tag = request.get_ref().tag,
+        let message = request.get_ref();
+        let span = admit(
+            &message.namespace,
+            &message.name,
+            Some(&message.tag),
+            request.metadata(),
         );
-        propagation::parent_from_metadata(&span, request.metadata());
         let (key, announcement) = parse::announcement(request.into_inner())?;
         let answer = self.announce(key, announcement).instrument(span).await?;
         Ok(Response::new(answer))
@@ -214,12 +215,8 @@ impl ExecutorService for Receiver {
         &self,
         request: Request<proto::ReportPollRequest>,
     ) -> Result<Response<proto::ReportPollResponse>, Status> {
-        let span = info_span!(
-            "admit",
-            bundle.namespace = request.get_ref().namespace,
-            bundle.name = request.get_ref().name,
-        );
-        propagation::parent_from_metadata(&span, request.metadata());
+        let message = request.get_ref();
+        let span = admit(&message.namespace, &message.name, None, request.metadata());
         let (key, report) = parse::report(request.into_inner())?;
         self.report(key, report).instrument(span).await?;
         Ok(Response::new(proto::ReportPollResponse {}))
@@ -229,13 +226,13 @@ impl ExecutorService for Receiver {
         &self,
         request: Request<proto::ConvergeRequest>,
     ) -> Result<Response<proto::ConvergeResponse>, Status> {
-        let span = info_span!(
-            "admit",
-            bundle.namespace = request.get_ref().namespace,
-            bundle.name = request.get_ref().name,
-            tag = request.get_ref().tag,
+        let message = request.get_ref();
+        let span = admit(
+            &message.namespace,
+            &message.name,
+            Some(&message.tag),
+            request.metadata(),
         );
-        propagation::parent_from_metadata(&span, request.metadata());
         let (key, wish) = parse::wish(request.into_inner())?;
         let answer = self.converge_now(key, wish).instrument(span).await?;
         Ok(Response::new(answer))
@@ -253,6 +250,18 @@ impl ExecutorService for Receiver {
         let stream = watching::stream(self.bundles.clone(), &key, self.shutdown.clone());
         Ok(Response::new(stream))
     }
+}
+
+/// The span of a call, in the trace of its caller.
+fn admit(namespace: &str, name: &str, tag: Option<&str>, metadata: &MetadataMap) -> Span {
+    let span = info_span!(
+        "admit",
+        bundle.namespace = namespace,
+        bundle.name = name,
+        tag
+    );
+    propagation::parent_from_metadata(&span, metadata);
+    span
 }
 
 fn failed(error: &ApiError) -> Status {
