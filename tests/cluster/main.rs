@@ -6,6 +6,7 @@ mod bed;
 mod deploying;
 mod failing;
 mod killing;
+mod leaving;
 mod refusing;
 mod scaling;
 mod seeing;
