@@ -35,6 +35,12 @@ pub struct Told {
     announced: Option<(Tag, Digest, i64)>,
     seen: Option<Seen>,
     nothing: Option<(Nothing, String)>,
+    /// The generation of the last poll. The executor deploys nothing under a spec that it was told
+    /// nothing about, so the first poll under each is worth telling, whatever it finds.
+    generation: Option<i64>,
+    /// The executor may believe something else than what the last poll found: it was told of a
+    /// failure, or what it was told may not have arrived.
+    unsettled: bool,
 }
 
 /// What to tell.
@@ -65,7 +71,11 @@ impl Told {
         let other_etag = seen.is_some_and(|seen| seen.etag != *known_etag);
         let other_list = matches!((&self.seen, seen), (Some(before), Some(now)) if before.fingerprint != now.fingerprint);
         let recovered = failed_before || known.failures > 0;
-        let worth_telling = other_etag || other_list || recovered;
+        let last = self.generation.replace(generation);
+        let edited = last.is_some_and(|last| last != generation);
+        let unsettled =
+            std::mem::replace(&mut self.unsettled, matches!(outcome, Outcome::Failed(_)));
+        let worth_telling = other_etag || other_list || recovered || unsettled || edited;
         if let Some(seen) = seen {
             self.seen = Some(seen.clone());
         }
@@ -99,6 +109,20 @@ impl Told {
     /// The executor answered an announcement without taking it, so it must be told again.
     pub fn not_taken(&mut self) {
         self.announced = None;
+    }
+
+    /// What was told last may never arrive, so nothing of it counts as told.
+    pub fn lost(&mut self) {
+        *self = Self {
+            generation: self.generation,
+            unsettled: true,
+            ..Self::default()
+        };
+    }
+
+    /// The executor was told that the bundle cannot be polled.
+    pub fn failed(&mut self) {
+        self.unsettled = true;
     }
 
     /// The status moved. What has come back in it need not be remembered: from then on the status
@@ -137,6 +161,7 @@ mod tests {
     use super::*;
     use crate::decide::failure::FailureClass;
     use crate::decide::page::TagList;
+    use proptest::prelude::*;
     use werf_shared::bundle::status::Announced;
 
     fn digest(n: u8) -> Digest {
@@ -280,6 +305,92 @@ mod tests {
             told.tell(&known, 1, false, chosen("v1"), Some(&list)),
             Telling::Silence
         );
+    }
+
+    #[test]
+    fn the_same_nothing_is_reported_again_under_a_new_spec() {
+        let mut told = Told::default();
+        let list = seen("", "v1");
+        let image = || (Nothing::NotABundle, "an image".to_owned());
+        let mut poll = |generation| {
+            let outcome = Outcome::Nothing(image().0, image().1);
+            told.tell(&knowing("v0"), generation, false, outcome, Some(&list))
+        };
+        assert_eq!(poll(1), Telling::Succeeded(Some(image())));
+        assert_eq!(poll(1), Telling::Silence);
+        assert_eq!(poll(2), Telling::Succeeded(Some(image())));
+        assert_eq!(poll(2), Telling::Silence);
+    }
+
+    #[test]
+    fn what_may_not_have_arrived_is_told_again() {
+        let mut told = Told::default();
+        let list = seen("e", "v1");
+        let known = Known {
+            etag: "e".to_owned(),
+            ..knowing("v1")
+        };
+        let poll = |told: &mut Told| told.tell(&known, 1, false, chosen("v1"), Some(&list));
+        assert_eq!(poll(&mut told), Telling::Silence);
+        told.lost();
+        assert_eq!(poll(&mut told), Telling::Succeeded(None));
+        assert_eq!(poll(&mut told), Telling::Silence);
+    }
+
+    #[test]
+    fn a_failure_that_is_no_longer_counted_is_still_taken_back() {
+        let mut told = Told::default();
+        let failure = Outcome::Failed(PollFailure::new(FailureClass::Network, "refused"));
+        let _failed = told.tell(&knowing("v1"), 1, false, failure, None);
+        let telling = told.tell(
+            &knowing("v1"),
+            1,
+            false,
+            chosen("v1"),
+            Some(&seen("", "v1")),
+        );
+        assert_eq!(telling, Telling::Succeeded(None));
+    }
+
+    fn any_outcome() -> impl Strategy<Value = Option<Outcome>> {
+        let failure = PollFailure::new(FailureClass::Network, "refused");
+        let nothing = |nothing| Some(Outcome::Nothing(nothing, "why".to_owned()));
+        prop_oneof![
+            Just(Some(chosen("v1"))),
+            Just(Some(chosen("v2"))),
+            Just(nothing(Nothing::NotABundle)),
+            Just(nothing(Nothing::TagVanished)),
+            Just(Some(Outcome::Failed(failure))),
+            Just(None),
+        ]
+    }
+
+    proptest! {
+        /// Whatever happened before: the executor waits for a word about every new spec.
+        #[test]
+        fn the_first_poll_under_a_spec_is_never_silent(
+            steps in proptest::collection::vec((any_outcome(), any::<bool>()), 1..20),
+        ) {
+            let mut told = Told::default();
+            let mut known = Known::default();
+            let (mut generation, mut heard) = (1, 0);
+            for (outcome, edited) in steps {
+                generation += i64::from(edited);
+                let Some(outcome) = outcome else {
+                    told.lost();
+                    continue;
+                };
+                let failed = matches!(outcome, Outcome::Failed(_));
+                let telling = told.tell(&known, generation, false, outcome, Some(&seen("", "v1")));
+                prop_assert!(heard == generation || telling != Telling::Silence);
+                prop_assert_eq!(failed, matches!(telling, Telling::Failed(_)));
+                if let Telling::Announce(tag, digest) = &telling {
+                    let (tag, digest) = (tag.to_string(), digest.to_string());
+                    known.announced = Some(Announced { tag, digest, generation });
+                }
+                heard = generation;
+            }
+        }
     }
 
     #[test]

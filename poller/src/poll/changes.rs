@@ -58,7 +58,7 @@ impl Poller {
             ),
             Change::Rested => {
                 self.courier.forget(key);
-                remembered.told.not_taken();
+                remembered.told.lost();
                 self.turn_away(key, &Refusal::Resting(key.clone()));
                 info!(
                     bundle.namespace = namespace,
@@ -80,6 +80,9 @@ impl Poller {
         let class = FailureClass::InvalidAnswer;
         let request = failure(key, watched, class, message, 1, clock::now());
         let call = Call::Report(request);
+        if let Some(remembered) = self.bundles.get_mut(key) {
+            remembered.told.failed();
+        }
         self.courier.put(key, Message { call, span });
     }
 

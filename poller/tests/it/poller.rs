@@ -304,6 +304,11 @@ async fn what_is_no_bundle_is_named_and_not_announced() {
     );
     let asked = whole.registry.asked();
     assert!(!asked.iter().any(|asked| asked.target.contains("v0.9.0")));
+    // The executor waits for a word about every new spec.
+    whole.apply(&json!({ "metadata": { "generation": 2 } }));
+    let report = whole.executor.next_report().await;
+    assert_eq!(report.generation, 2);
+    assert!(matches!(report.outcome, Some(Outcome::Succeeded(_))));
 }
 
 #[tokio::test]
