@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use sha2::{Digest as _, Sha256};
 use werf_shared::tag::Tag;
 
@@ -38,31 +39,39 @@ pub struct Fingerprint(String);
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct ByText(Tag);
 
-#[derive(Deserialize)]
+/// Reads a page tag by tag into a list: what a page costs depends on the tags that are kept, not on
+/// its length.
+struct Reader<'a> {
+    list: &'a mut TagList,
+    limit: usize,
+    full: bool,
+}
+
+/// What a page says besides its tags.
 struct Page {
     name: Option<String>,
-    // Without a default a missing list is an error, while null is an empty one.
-    #[serde(deserialize_with = "Option::deserialize")]
-    tags: Option<Vec<String>>,
 }
+
+/// One entry of a page, if it is a tag.
+struct Entry(Option<Tag>);
 
 impl TagList {
     /// Adds a page.
     pub fn add(&mut self, body: &[u8], path: &str, limit: usize) -> Result<(), InvalidPage> {
-        let page: Page = serde_json::from_slice(body).map_err(|_| InvalidPage::NotATagList)?;
+        let mut reader = Reader {
+            list: self,
+            limit,
+            full: false,
+        };
+        let mut json = serde_json::Deserializer::from_slice(body);
+        let read = json.deserialize_map(&mut reader);
+        if reader.full {
+            return Err(InvalidPage::TooManyTags(limit));
+        }
+        let page = read.map_err(|_| InvalidPage::NotATagList)?;
+        json.end().map_err(|_| InvalidPage::NotATagList)?;
         if page.name.is_some_and(|name| name != path) {
             return Err(InvalidPage::OtherRepository);
-        }
-        for text in page.tags.unwrap_or_default() {
-            match text.parse() {
-                Ok(tag) => {
-                    self.tags.insert(ByText(tag));
-                }
-                Err(_) => self.invalid += 1,
-            }
-            if self.tags.len() + self.invalid > limit {
-                return Err(InvalidPage::TooManyTags(limit));
-            }
         }
         Ok(())
     }
@@ -90,6 +99,98 @@ impl TagList {
             hasher.update(b"\n");
         }
         Fingerprint(format!("{:x}", hasher.finalize()))
+    }
+}
+
+impl<'de> Visitor<'de> for &mut Reader<'_> {
+    type Value = Page;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a page of a tag list")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Page, A::Error> {
+        let (mut name, mut tags) = (None, None);
+        while let Some(field) = map.next_key::<std::borrow::Cow<'_, str>>()? {
+            match field.as_ref() {
+                "name" if name.is_some() => return Err(A::Error::duplicate_field("name")),
+                "tags" if tags.is_some() => return Err(A::Error::duplicate_field("tags")),
+                "name" => name = Some(map.next_value::<Option<String>>()?),
+                "tags" => tags = Some(map.next_value_seed(Tags(self))?),
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        // A missing list is an error, while null is an empty one.
+        tags.ok_or_else(|| A::Error::missing_field("tags"))?;
+        let name = name.flatten();
+        Ok(Page { name })
+    }
+}
+
+/// The value of `tags`.
+struct Tags<'a, 'b>(&'a mut Reader<'b>);
+
+impl<'de> DeserializeSeed<'de> for Tags<'_, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_option(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Tags<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("tags or null")
+    }
+
+    fn visit_none<E: Error>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
+        let Reader { list, limit, full } = self.0;
+        while let Some(Entry(tag)) = entries.next_element()? {
+            match tag {
+                Some(tag) => {
+                    list.tags.insert(ByText(tag));
+                }
+                None => list.invalid += 1,
+            }
+            if list.tags.len() + list.invalid > *limit {
+                *full = true;
+                return Err(A::Error::custom("too many tags"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<'de> Deserialize<'de> for Entry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(AsTag)
+    }
+}
+
+/// Looks at a text where it is; only a tag is worth a copy.
+struct AsTag;
+
+impl Visitor<'_> for AsTag {
+    type Value = Entry;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a text")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Entry, E> {
+        Ok(Entry(text.parse().ok()))
     }
 }
 
@@ -169,6 +270,15 @@ mod tests {
     fn too_many_tags_are_refused() {
         let body = br#"{"tags":["1","2","3","/","5","6"]}"#;
         assert_eq!(read(body), Err(InvalidPage::TooManyTags(5)));
+    }
+
+    #[test]
+    fn a_page_costs_what_its_tags_cost() {
+        let body = format!(r#"{{"tags":[{}"a"]}}"#, r#""a","#.repeat(1 << 16));
+        assert_eq!(read(body.as_bytes()).unwrap().len(), 1);
+        // It is not even read to its end.
+        let endless = format!(r#"{{"tags":[{}"#, r#""/","#.repeat(6));
+        assert_eq!(read(endless.as_bytes()), Err(InvalidPage::TooManyTags(5)));
     }
 
     proptest! {
