@@ -3,12 +3,18 @@
 
 use url::Url;
 
+/// A cursor is some hundred bytes; each target is kept for as long as its list is polled.
+const LONGEST: usize = 4096;
+
 /// A continuation that is not followed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RefusedLink {
     /// The header does not parse.
     #[error("the Link header is malformed")]
     Malformed,
+    /// It is longer than any cursor.
+    #[error("the Link header is longer than {LONGEST} bytes")]
+    TooLong,
     /// It leads to another server, another repository, or carries a user.
     #[error("the Link header leads away from the tag list")]
     Elsewhere,
@@ -22,7 +28,7 @@ pub enum RefusedLink {
 pub fn next_page<'a>(
     current: &Url,
     headers: impl IntoIterator<Item = &'a str>,
-    read: &[Url],
+    read: impl IntoIterator<Item = &'a Url>,
 ) -> Result<Option<Url>, RefusedLink> {
     let mut next = None;
     for header in headers {
@@ -34,6 +40,9 @@ pub fn next_page<'a>(
     let Some(target) = next else {
         return Ok(None);
     };
+    if target.len() > LONGEST {
+        return Err(RefusedLink::TooLong);
+    }
     let mut url = current.join(target).map_err(|_| RefusedLink::Malformed)?;
     url.set_fragment(None);
     let home = url.origin() == current.origin()
@@ -43,7 +52,11 @@ pub fn next_page<'a>(
     if !home {
         return Err(RefusedLink::Elsewhere);
     }
-    if read.contains(&url) {
+    // What is not allowed in a URL grows threefold when it is escaped.
+    if url.as_str().len() > LONGEST {
+        return Err(RefusedLink::TooLong);
+    }
+    if read.into_iter().any(|page| *page == url) {
         return Err(RefusedLink::Circle);
     }
     Ok(Some(url))
@@ -149,6 +162,20 @@ mod tests {
     #[case("<unclosed; rel=next")]
     fn a_broken_header_is_refused(#[case] header: &str) {
         assert_eq!(follow(header), Err(RefusedLink::Malformed));
+    }
+
+    #[rstest::rstest]
+    #[case("a", 4000, true)]
+    #[case("a", 4096, false)]
+    #[case("\"", 2000, false)]
+    fn a_target_that_is_too_long_to_keep_is_refused(
+        #[case] text: &str,
+        #[case] times: usize,
+        #[case] followed: bool,
+    ) {
+        let target = follow(&format!("<?n={}>; rel=next", text.repeat(times)));
+        assert_eq!(target.is_ok(), followed);
+        assert!(followed || target == Err(RefusedLink::TooLong));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The one place that talks HTTP to registries: reads a tag list whole or not at all, and the
 //! manifest of a tag. Every answer is bounded in size and time while it arrives.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use reqwest::redirect::Policy;
@@ -118,55 +120,57 @@ impl Registry {
 
     /// Asks page by page; the first one that changed ends it, as the list must be read whole then.
     async fn is_unchanged(&self, earlier: &Scan) -> Result<bool, RegistryError> {
-        for page in &earlier.pages {
-            let response = self
-                .send(Method::GET, &page.url, page.etag.as_ref())
-                .await?;
+        let mut url = earlier.first.as_ref();
+        for page in earlier.pages.iter() {
+            let response = self.send(Method::GET, url, page.etag.as_ref()).await?;
             match response.status() {
                 StatusCode::NOT_MODIFIED => {}
                 StatusCode::OK => return Ok(false),
                 status => return Err(RegistryError::Status { status }),
             }
             // A page that is the same but goes on elsewhere is not the same.
-            let next = follow(&page.url, response.headers(), &[])?;
+            let next = follow(url, response.headers(), [])?;
             if next.is_some() && next != page.next {
                 return Ok(false);
             }
+            url = page.next.as_ref().unwrap_or(url);
         }
         Ok(true)
     }
 
     async fn read_all(&self, subscription: &Subscription) -> Result<Listing, RegistryError> {
         let mut list = TagList::default();
-        let mut pages = Vec::new();
-        let mut read = Vec::new();
+        let mut pages: Vec<Page> = Vec::new();
         let mut room = self.limits.scan_bytes;
-        let mut next = Some(self.url(subscription, "tags/list")?);
-        while let Some(url) = next {
+        let first = self.url(subscription, "tags/list")?;
+        let mut url = &first;
+        loop {
             if pages.len() == self.limits.pages {
                 return Err(RegistryError::TooManyPages {
                     limit: self.limits.pages,
                 });
             }
-            let response = self.get_ok(&url, None).await?;
-            read.push(url.clone());
-            next = follow(&url, response.headers(), &read)?;
-            pages.push(Page {
-                url,
-                etag: etag(response.headers()),
-                next: next.clone(),
-            });
+            let response = self.get_ok(url, None).await?;
+            let read = pages.iter().filter_map(|page| page.next.as_ref());
+            let next = follow(url, response.headers(), read.chain([&first]))?;
+            let etag = etag(response.headers());
             let body = self
                 .body(response, room.min(self.limits.page_bytes))
                 .await?;
             room -= body.len();
             list.add(&body, subscription.repository.path(), self.limits.tags)
                 .map_err(|source| RegistryError::Page { source })?;
+            pages.push(Page { etag, next });
+            match pages.last().and_then(|page| page.next.as_ref()) {
+                Some(next) => url = next,
+                None => break,
+            }
         }
         Ok(Listing {
             status: StatusCode::OK.as_u16(),
             scan: Scan {
-                pages,
+                first: Arc::new(first),
+                pages: pages.into(),
                 fingerprint: list.fingerprint(),
                 tags: list.len(),
             },
@@ -245,7 +249,11 @@ impl Registry {
     }
 }
 
-fn follow(url: &Url, headers: &HeaderMap, read: &[Url]) -> Result<Option<Url>, RegistryError> {
+fn follow<'a>(
+    url: &Url,
+    headers: &'a HeaderMap,
+    read: impl IntoIterator<Item = &'a Url>,
+) -> Result<Option<Url>, RegistryError> {
     let links: Result<Vec<&str>, _> = headers
         .get_all(header::LINK)
         .iter()

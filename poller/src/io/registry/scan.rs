@@ -1,5 +1,6 @@
 //! What a tag list may cost, and what is remembered of one that was read whole.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -51,21 +52,22 @@ pub struct Listing {
     pub tags: Option<TagList>,
 }
 
-/// What is remembered of a complete scan.
+/// What is remembered of a complete scan. A poll starts with a copy of it, which must cost nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scan {
+    /// Where it starts.
+    pub(super) first: Arc<Url>,
     /// Its pages, in order.
-    pub pages: Vec<Page>,
+    pub pages: Arc<[Page]>,
     /// Its fingerprint.
     pub fingerprint: Fingerprint,
     /// How many tags it found.
     pub tags: usize,
 }
 
-/// A page of a complete scan.
+/// A page of a complete scan; where it is, is what the one before it says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
-    pub(super) url: Url,
     pub(super) etag: Option<HeaderValue>,
     pub(super) next: Option<Url>,
 }
