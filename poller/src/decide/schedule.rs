@@ -17,22 +17,28 @@ pub const SLOW_FROM: u32 = FAILURE_LIMIT.unsigned_abs();
 /// Even a slow poll is not faster than this.
 const SLOWEST_BACKOFF: Duration = Duration::from_mins(8);
 
-/// The first poll of a bundle that was just seen: at once when nothing was ever chosen for it,
-/// after the rest of its backoff when it is failing, otherwise somewhere within its interval, at a
-/// place that depends on its uid only, so that a restart does not poll everything at once.
+/// After a start everything known is polled within this time: long enough to spread the load, short
+/// against the life of a process. With a longer one, a poller that is replaced every day would never
+/// get round to a bundle that is polled once a day.
+const START: Duration = Duration::from_mins(5);
+
+/// The first poll of a bundle that was just seen: after the rest of its backoff when it is failing,
+/// at once when nothing was chosen for it under its present spec, otherwise soon, at a place that
+/// depends on its uid only, so that a restart does not poll everything at once.
 pub fn first(watched: &Watched, now: Instant, wall: Timestamp, jitter: Jitter) -> Instant {
     let status = &watched.status;
-    if status.failures > 0 {
+    let chosen = status.announced.as_ref().map(|chosen| chosen.generation);
+    if status.failures > 0 && !watched.edited_unseen() {
         let delay = delay_after(status.failures, watched.interval, jitter);
         let waited = status
             .last_error
             .and_then(|time| Duration::try_from(wall.duration_since(time)).ok())
             .unwrap_or_default();
         now + delay.saturating_sub(waited)
-    } else if status.announced.is_none() {
+    } else if chosen < Some(watched.generation) {
         now
     } else {
-        now + watched.interval.mul_f64(place(&watched.uid))
+        now + watched.interval.min(START).mul_f64(place(&watched.uid))
     }
 }
 
@@ -80,15 +86,42 @@ mod tests {
         assert_eq!(wait(&bundle("u", 1), 0), Duration::ZERO);
     }
 
+    #[rstest::rstest]
+    #[case(Duration::from_mins(1), 60)]
+    #[case(Duration::from_mins(15), 300)]
+    #[case(Duration::from_hours(24), 300)]
+    fn known_bundles_are_spread_over_the_minutes_after_a_start(
+        #[case] interval: Duration,
+        #[case] seconds: u32,
+    ) {
+        let known = |n: usize| {
+            let watched = announced(bundle(&format!("uid-{n}"), 1), "v1");
+            wait(
+                &Watched {
+                    interval,
+                    ..watched
+                },
+                0,
+            )
+        };
+        let waits: Vec<Duration> = (0..100).map(known).collect();
+        let third = Duration::from_secs(1) * seconds / 3;
+        assert!(waits.iter().all(|wait| *wait < 3 * third));
+        assert!(waits.iter().filter(|wait| **wait < third).count() > 20);
+        assert!(waits.iter().filter(|wait| **wait > 2 * third).count() > 20);
+        assert_eq!(waits[0], known(0));
+    }
+
     #[test]
-    fn known_bundles_are_spread_over_their_interval() {
-        let waits: Vec<Duration> = (0..100)
-            .map(|n| wait(&announced(bundle(&format!("uid-{n}"), 1), "v1"), 0))
-            .collect();
-        assert!(waits.iter().all(|wait| *wait < 15 * MINUTE));
-        assert!(waits.iter().filter(|wait| **wait < 5 * MINUTE).count() > 20);
-        assert!(waits.iter().filter(|wait| **wait > 10 * MINUTE).count() > 20);
-        assert_eq!(waits[0], wait(&announced(bundle("uid-0", 1), "v1"), 0));
+    fn what_was_edited_while_nobody_watched_is_polled_at_once() {
+        let mut edited = announced(bundle("u", 1), "v1");
+        edited.generation = 2;
+        assert_eq!(wait(&edited, 0), Duration::ZERO);
+        edited.status.failures = 6;
+        edited.status.reported = Some(2);
+        assert_eq!(wait(&edited, 0), 15 * MINUTE, "it failed under this spec");
+        edited.status.reported = Some(1);
+        assert_eq!(wait(&edited, 0), Duration::ZERO);
     }
 
     #[rstest::rstest]

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use werf_shared::bundle::condition::{self, ConditionType};
 use werf_shared::bundle::status::{Announced, Phase};
 use werf_shared::bundle::{WerfBundle, WerfBundleStatus, duration};
 use werf_shared::repository::Repository;
@@ -56,6 +57,8 @@ pub struct Known {
     pub failures: u32,
     /// When something failed last.
     pub last_error: Option<Timestamp>,
+    /// The generation of the last poll the executor heard of, where it is known.
+    pub reported: Option<i64>,
     /// The `ETag` of the last list; empty when there was none.
     pub etag: String,
     /// Syncing, Synced or Failed.
@@ -97,6 +100,12 @@ impl Watched {
         self.subscription.as_ref().ok().filter(|_| !self.resting)
     }
 
+    /// The spec was changed, and nobody has polled under it yet.
+    pub fn edited_unseen(&self) -> bool {
+        let reported = self.status.reported;
+        reported.is_some_and(|reported| reported < self.generation)
+    }
+
     /// The tag that was announced last, where it was chosen under the rules that have held since
     /// the generation `rules_since`.
     pub fn announced_since(&self, rules_since: i64) -> Option<Tag> {
@@ -110,7 +119,9 @@ impl Watched {
 
 impl Known {
     fn of(status: &WerfBundleStatus) -> Self {
+        let available = condition::find(&status.conditions, ConditionType::RegistryAvailable);
         Self {
+            reported: available.and_then(|condition| condition.observed_generation),
             announced: status.announced.clone(),
             desired: status.desired_tag.clone(),
             failures: u32::try_from(status.consecutive_failures).unwrap_or_default(),
@@ -132,7 +143,10 @@ mod tests {
             "kind": "WerfBundle",
             "metadata": { "name": "app", "namespace": "team", "uid": "u", "generation": 3 },
             "spec": { "registry": registry },
-            "status": { "consecutiveFailures": 2, "lastETag": "\"e\"", "lastJobLogs": "long" },
+            "status": { "consecutiveFailures": 2, "lastETag": "\"e\"", "lastJobLogs": "long", "conditions": [{
+                "type": "RegistryAvailable", "status": "False", "reason": "RegistryTimeout",
+                "message": "", "observedGeneration": 2, "lastTransitionTime": "2026-01-01T00:00:00Z",
+            }] },
         });
         Watched::of(&serde_json::from_value(object).unwrap())
     }
@@ -148,6 +162,7 @@ mod tests {
             (2, "\"e\"")
         );
         assert_eq!(watched.active().unwrap().repository.host(), "ghcr.io");
+        assert!(watched.edited_unseen());
     }
 
     #[test]
