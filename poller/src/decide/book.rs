@@ -87,22 +87,18 @@ impl Book {
         };
         let change = compare(before.as_ref(), &watched);
         let entry = match (before, &change) {
-            (Some(entry), Change::Echo) => Entry { watched, ..entry },
+            (Some(entry), Change::Echo) => Entry {
+                // While it rests, its rules can change unnoticed.
+                rules_since: entry.rules_since(&watched),
+                watched,
+                ..entry
+            },
             (Some(entry), _) => {
                 self.leave(key, &entry);
-                let same_rules = entry.watched.subscription == watched.subscription
-                    && entry.watched.rule == watched.rule;
                 Entry {
-                    rules_since: if same_rules {
-                        entry.rules_since
-                    } else {
-                        watched.generation
-                    },
-                    failures: if change == Change::Reset {
-                        0
-                    } else {
-                        entry.failures
-                    },
+                    rules_since: entry.rules_since(&watched),
+                    // The old failures say nothing about the new spec.
+                    failures: 0,
                     due: now.instant,
                     asked: true,
                     watched,
@@ -115,7 +111,11 @@ impl Book {
                     Some(announced) => announced.generation.min(watched.generation),
                     None => watched.generation,
                 },
-                failures: watched.status.failures,
+                failures: if watched.edited_unseen() {
+                    0
+                } else {
+                    watched.status.failures
+                },
                 due: schedule::first(&watched, now.instant, now.wall, jitter),
                 asked: false,
                 watched,
@@ -267,6 +267,18 @@ impl Book {
         let due = keys.filter_map(|key| Some(self.bundles.get(key)?.due));
         if let Some(due) = due.min() {
             self.queue.plan(subscription, due);
+        }
+    }
+}
+
+impl Entry {
+    fn rules_since(&self, watched: &Watched) -> i64 {
+        let same =
+            self.watched.subscription == watched.subscription && self.watched.rule == watched.rule;
+        if same {
+            self.rules_since
+        } else {
+            watched.generation
         }
     }
 }

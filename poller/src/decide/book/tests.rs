@@ -111,6 +111,37 @@ fn a_count_set_to_zero_by_a_person_is_polled_at_once() {
 }
 
 #[test]
+fn an_edit_starts_the_count_of_failures_over() {
+    let clock = Clock::new();
+    let mut book = Book::new(4);
+    let apply =
+        |book: &mut Book, watched| book.apply(&key("a"), watched, clock.moment(), Jitter::NONE);
+    apply(&mut book, failing(bundle("u", 1), 6));
+    let edited = failing(bundle("u", 2), 6);
+    assert_eq!(apply(&mut book, edited.clone()), Change::Edited);
+    assert_eq!(book.start_due(clock.0).len(), 1);
+    // The status still has the old count.
+    assert_eq!(apply(&mut book, edited.clone()), Change::Echo);
+    let settled = book.settle(&key("a"), &edited, false, clock.0, Jitter::NONE);
+    assert_eq!(settled, Some((0, 1)));
+    book.finished(edited.active().unwrap());
+    assert_eq!(apply(&mut book, edited), Change::Echo);
+    assert_eq!(book.get(&key("a")).unwrap().failures, 1);
+    assert_eq!(book.wake(), Some(clock.0 + MINUTE / 2));
+}
+
+#[test]
+fn an_edit_nobody_watched_starts_the_count_over_too() {
+    let clock = Clock::new();
+    let mut book = Book::new(4);
+    let mut edited = failing(bundle("u", 2), 6);
+    edited.status.reported = Some(1);
+    book.apply(&key("a"), edited, clock.moment(), Jitter::NONE);
+    assert_eq!(book.get(&key("a")).unwrap().failures, 0);
+    assert_eq!(run(&mut book, clock.0, true), 1);
+}
+
+#[test]
 fn the_zero_after_a_recovery_is_an_echo() {
     let clock = Clock::new();
     let mut book = Book::new(4);
@@ -314,6 +345,18 @@ fn rules_hold_since_the_generation_that_brought_them() {
         ..bundle("u", 3)
     };
     assert_eq!(since(constrained), 3);
+    // What is edited while it rests counts as well.
+    let resting = |generation| Watched {
+        resting: true,
+        ..bundle("u", generation)
+    };
+    assert_eq!(since(resting(4)), 4);
+    let elsewhere = |watched: Watched| Watched {
+        subscription: of("ghcr.io/org/other", "u").subscription,
+        ..watched
+    };
+    assert_eq!(since(elsewhere(resting(5))), 5);
+    assert_eq!(since(elsewhere(bundle("u", 6))), 5);
 }
 
 #[test]
