@@ -105,12 +105,7 @@ impl Book {
                 }
             }
             (None, _) => Entry {
-                // What was edited while nobody watched is not known. To take the rules for
-                // unchanged can hold a tag back, which is told; the opposite could go backwards.
-                rules_since: match &watched.status.announced {
-                    Some(announced) => announced.generation.min(watched.generation),
-                    None => watched.generation,
-                },
+                rules_since: first_rules_since(&watched),
                 failures: if watched.edited_unseen() {
                     0
                 } else {
@@ -268,6 +263,19 @@ impl Book {
         if let Some(due) = due.min() {
             self.queue.plan(subscription, due);
         }
+    }
+}
+
+/// The rules of a bundle that was just seen. A tag that was chosen under an older generation may come
+/// from another repository, or have been chosen under another constraint: that is not known, so it
+/// holds nothing back, except where it did so already under the present generation. The price: when
+/// the spec is edited and the list loses the deployed tag, both before a poller reports on it, the
+/// next lower tag is chosen. The other way round, a bundle that was moved to another repository
+/// would wait there for ever for a version as high as the old one's.
+fn first_rules_since(watched: &Watched) -> i64 {
+    match &watched.status.announced {
+        Some(announced) if watched.holds_back() => announced.generation.min(watched.generation),
+        _ => watched.generation,
     }
 }
 

@@ -59,6 +59,8 @@ pub struct Known {
     pub last_error: Option<Timestamp>,
     /// The generation of the last poll the executor heard of, where it is known.
     pub reported: Option<i64>,
+    /// That poll found that the list lost the tag that was announced last.
+    pub vanished: bool,
     /// The `ETag` of the last list; empty when there was none.
     pub etag: String,
     /// Syncing, Synced or Failed.
@@ -106,6 +108,11 @@ impl Watched {
         reported.is_some_and(|reported| reported < self.generation)
     }
 
+    /// Under the present spec a poller found that the list lost the tag that was announced last.
+    pub fn holds_back(&self) -> bool {
+        self.status.vanished && self.status.reported == Some(self.generation)
+    }
+
     /// The tag that was announced last, where it was chosen under the rules that have held since
     /// the generation `rules_since`.
     pub fn announced_since(&self, rules_since: i64) -> Option<Tag> {
@@ -122,6 +129,7 @@ impl Known {
         let available = condition::find(&status.conditions, ConditionType::RegistryAvailable);
         Self {
             reported: available.and_then(|condition| condition.observed_generation),
+            vanished: available.is_some_and(|condition| condition.reason == "TagVanished"),
             announced: status.announced.clone(),
             desired: status.desired_tag.clone(),
             failures: u32::try_from(status.consecutive_failures).unwrap_or_default(),

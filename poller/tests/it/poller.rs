@@ -282,6 +282,17 @@ async fn a_lost_tag_moves_nothing_backwards() {
 }
 
 #[tokio::test]
+async fn after_a_move_nobody_watched_the_new_repository_is_chosen_from() {
+    let mut whole = Whole::start(listing(&["v1.0.0"])).await;
+    whole.apply(&json!({
+        "metadata": { "generation": 2 },
+        "status": announced("v2.0.0"),
+    }));
+    let request = whole.executor.next_tag().await;
+    assert_eq!((request.tag.as_str(), request.generation), ("v1.0.0", 2));
+}
+
+#[tokio::test]
 async fn what_is_no_bundle_is_named_and_not_announced() {
     let image = json!({
         "schemaVersion": 2,

@@ -359,15 +359,28 @@ fn rules_hold_since_the_generation_that_brought_them() {
     assert_eq!(since(elsewhere(bundle("u", 6))), 5);
 }
 
-#[test]
-fn a_restart_takes_the_rules_for_unchanged() {
+#[rstest::rstest]
+#[case::not_edited(1, None, false, true)]
+#[case::edited(5, Some(1), false, false)]
+#[case::edited_and_failing_since(5, Some(5), false, false)]
+#[case::edited_and_lost_since(5, Some(5), true, true)]
+#[case::lost_and_edited_since(5, Some(4), true, false)]
+fn after_a_restart_only_a_tag_of_the_present_spec_holds_back(
+    #[case] generation: i64,
+    #[case] reported: Option<i64>,
+    #[case] vanished: bool,
+    #[case] holds: bool,
+) {
     let clock = Clock::new();
     let mut book = Book::new(4);
-    let mut edited = announced(bundle("u", 1), "v2");
-    edited.generation = 5;
-    book.apply(&key("a"), edited.clone(), clock.moment(), Jitter::NONE);
+    let mut watched = announced(bundle("u", 1), "v2");
+    watched.generation = generation;
+    watched.status.reported = reported;
+    watched.status.vanished = vanished;
+    book.apply(&key("a"), watched.clone(), clock.moment(), Jitter::NONE);
     let since = book.get(&key("a")).unwrap().rules_since;
-    assert_eq!(edited.announced_since(since), "v2".parse().ok());
+    let held = watched.announced_since(since);
+    assert_eq!(held, holds.then(|| "v2".parse().unwrap()));
 }
 
 #[test]
