@@ -8,6 +8,7 @@ use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tonic::service::Routes;
 use werf_proto::FILE_DESCRIPTOR_SET;
 use werf_proto::v1alpha1::executor_service_server::ExecutorServiceServer;
@@ -23,6 +24,9 @@ use crate::io::watch::BundleWatch;
 use crate::metrics::ConvergeMetrics;
 use crate::receive::Receiver;
 
+/// Bundles that read their values at the same time; each may hold some megabytes.
+const RESOLVING: usize = 4;
+
 /// How long a stop may take; Kubernetes kills after 30 s.
 const GRACE: Duration = Duration::from_secs(25);
 
@@ -33,6 +37,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         admin_listen,
         namespace,
         job_image,
+        allow_insecure_registries,
         telemetry: _,
     } = config;
     let grpc_listener = TcpListener::bind(grpc_listen)
@@ -75,6 +80,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
                 inputs_key,
                 job_image,
                 metrics,
+                allow_insecure_registries,
+                resolving: Semaphore::new(RESOLVING),
             });
             let watch = BundleWatch::new(&client);
             let receiver = Receiver::new(client, watch.store(), shutdown.clone());

@@ -36,6 +36,10 @@ pub struct Args {
     #[arg(long, env = "EXECUTOR_JOB_IMAGE", default_value = DEFAULT_JOB_IMAGE, value_name = "IMAGE")]
     job_image: String,
 
+    /// Let bundles name registries that speak plain HTTP; loopback ones always may
+    #[arg(long, env = "EXECUTOR_ALLOW_INSECURE_REGISTRIES")]
+    allow_insecure_registries: bool,
+
     #[command(flatten)]
     telemetry: TelemetryArgs,
 }
@@ -54,6 +58,8 @@ pub struct Config {
     pub namespace: String,
     /// The image with werf that Jobs run.
     pub job_image: String,
+    /// Plain HTTP is allowed to other hosts than this one.
+    pub allow_insecure_registries: bool,
     /// Logs and traces.
     pub telemetry: TelemetryArgs,
 }
@@ -67,6 +73,7 @@ impl Arguments for Args {
             admin_listen,
             namespace,
             job_image,
+            allow_insecure_registries,
             telemetry,
         } = self;
         telemetry.check(problems);
@@ -81,6 +88,7 @@ impl Arguments for Args {
             admin_listen: admin_listen?,
             namespace: namespace?,
             job_image,
+            allow_insecure_registries,
             telemetry,
         })
     }

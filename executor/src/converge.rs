@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use kube::runtime::events::Recorder;
 use kube::{Client, ResourceExt};
+use tokio::sync::Semaphore;
 use tracing::{debug, info};
 use werf_shared::bundle::{BundleKey, WerfBundle};
 use werf_shared::error::Class;
@@ -30,6 +31,9 @@ const PREPARE_AGAIN: Duration = Duration::from_secs(30);
 /// A Job's end is told by a watch; this is for watches that miss it.
 const LOOK_AGAIN: Duration = Duration::from_mins(2);
 
+/// How soon it is looked again whether the Jobs of a bundle that is going are gone.
+const LEAVING: Duration = Duration::from_secs(1);
+
 /// Steps of one pass. A first deployment takes four; more than this is a loop.
 const STEPS: usize = 12;
 
@@ -45,6 +49,10 @@ pub struct Context {
     pub job_image: String,
     /// What is counted.
     pub metrics: ConvergeMetrics,
+    /// Plain HTTP is allowed to other hosts than this one.
+    pub allow_insecure_registries: bool,
+    /// Room for bundles that read their values.
+    pub resolving: Semaphore,
 }
 
 /// When to look at a bundle again without being told.
@@ -101,9 +109,9 @@ pub async fn pass(context: &Context, key: &BundleKey) -> Result<Again, ConvergeE
                 Next::Continue
             }
             // Quota, admission or missing rights: told to people, and tried again.
-            Err(ConvergeError::Api(
-                error @ (ApiError::Refused { .. } | ApiError::NotFound { .. }),
-            )) => settle::cannot_prepare(context, &bundle, "Refused", &error).await?,
+            Err(ConvergeError::Api(error @ ApiError::Refused { .. })) => {
+                settle::cannot_prepare(context, &bundle, "Refused", &error).await?
+            }
             next => next?,
         };
         if let Next::Rest(again) = next {
@@ -131,9 +139,23 @@ async fn step(context: &Context, bundle: &WerfBundle) -> Result<Next, ConvergeEr
 /// Removes the Jobs of a bundle that is going, then lets go of it.
 async fn leave(context: &Context, bundle: &WerfBundle) -> Result<Next, ConvergeError> {
     let uid = bundle.uid().unwrap_or_default();
-    for job in jobs::of_bundle(&context.client, &uid).await? {
-        jobs::delete(&context.client, &job).await?;
-        info!(job.name = %job.name_any(), "Job removed with its bundle");
+    let left = jobs::of_bundle(&context.client, &uid).await?;
+    if !left.is_empty() {
+        for job in left
+            .iter()
+            .filter(|job| job.metadata.deletion_timestamp.is_none())
+        {
+            jobs::delete(&context.client, job).await?;
+            let key = BundleKey::of(bundle);
+            info!(
+                bundle.namespace = %key.namespace,
+                bundle.name = %key.name,
+                job.name = %job.name_any(),
+                "Job removed with its bundle"
+            );
+        }
+        // Whoever comes next under this name must not meet a Pod of ours.
+        return Ok(Next::Rest(Again::After(LEAVING)));
     }
     let mut finalizers = bundle.finalizers().to_vec();
     finalizers.retain(|finalizer| finalizer != names::FINALIZER);

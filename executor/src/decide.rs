@@ -9,6 +9,7 @@ pub mod outcome;
 pub mod plan;
 pub mod poll_report;
 pub mod request;
+pub mod rules;
 pub mod settings;
 pub mod status;
 pub mod values;

@@ -14,7 +14,6 @@ use werf_proto::v1alpha1::executor_service_server::ExecutorService;
 use werf_shared::bundle::{BundleKey, WerfBundle};
 use werf_shared::clock;
 use werf_shared::error::chain;
-use werf_shared::grpc::code_of;
 use werf_shared::telemetry::propagation;
 
 use crate::converge::trace::trace_id;
@@ -264,8 +263,9 @@ fn admit(namespace: &str, name: &str, tag: Option<&str>, metadata: &MetadataMap)
     span
 }
 
+/// Whatever the apiserver says to us, the caller did nothing wrong and may ask again.
 fn failed(error: &ApiError) -> Status {
-    Status::new(code_of(error.class()), chain(error))
+    Status::unavailable(chain(error))
 }
 
 fn overtaken() -> Status {

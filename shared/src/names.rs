@@ -43,6 +43,8 @@ pub mod annotation {
     pub const BUNDLE_NAMESPACE: &str = "operator.werf.io/bundle-namespace";
     /// Name of the bundle.
     pub const BUNDLE_NAME: &str = "operator.werf.io/bundle-name";
+    /// The Job has been let run.
+    pub const RELEASED: &str = "operator.werf.io/released";
     /// W3C trace context of the run.
     pub const TRACEPARENT: &str = "operator.werf.io/traceparent";
 }
@@ -82,7 +84,7 @@ pub fn label_value(text: &str) -> String {
 
 /// Eight hexadecimal digits that stand for some texts. The texts are parted, so that `["ab", "c"]`
 /// and `["a", "bc"]` differ.
-fn short_hash(parts: &[&str]) -> String {
+pub fn short_hash(parts: &[&str]) -> String {
     let mut hasher = Sha256::new();
     for part in parts {
         hasher.update((part.len() as u64).to_be_bytes());

@@ -69,6 +69,8 @@ impl TelemetryArgs {
                 return Err(TelemetryError::LogLevel { source: None });
             }
         }
+        // The client warns with the whole body of an answer it cannot decode, which may be a Secret.
+        let directives = format!("{directives},kube_client::client=error");
         EnvFilter::builder()
             .parse(directives)
             .map_err(|source| TelemetryError::LogLevel {

@@ -175,7 +175,10 @@ impl Installation {
             image: images.operator.clone(),
             both: Vec::new(),
             poller: vec![owned("POLLER_ALLOW_INSECURE_REGISTRIES", "true")],
-            executor: vec![owned("EXECUTOR_JOB_IMAGE", &images.werf)],
+            executor: vec![
+                owned("EXECUTOR_ALLOW_INSECURE_REGISTRIES", "true"),
+                owned("EXECUTOR_JOB_IMAGE", &images.werf),
+            ],
         }
     }
 

@@ -3,7 +3,7 @@
 
 use kube::ResourceExt;
 use tracing::Instrument;
-use werf_shared::bundle::WerfBundle;
+use werf_shared::bundle::{WerfBundle, WerfBundleStatus};
 use werf_shared::error::Class;
 use werf_shared::{clock, names};
 
@@ -13,16 +13,17 @@ use super::settle::{
 use super::trace::{Part, span_within};
 use super::{Context, ConvergeError, Next};
 use crate::decide::inputs;
+use crate::decide::outcome;
 use crate::decide::plan::{self, Step, Wanted};
 use crate::decide::settings::Settings;
 use crate::decide::status::{self, NewRun, Standing};
 use crate::decide::values::{self, Values};
 use crate::io::accounts::{self, Missing};
-use crate::io::sources;
+use crate::io::{jobs, sources};
 
 /// Starts what has to be started for a bundle that is in the middle of nothing.
 pub(super) async fn begin(context: &Context, bundle: &WerfBundle) -> Result<Next, ConvergeError> {
-    let settings = match Settings::of(bundle) {
+    let settings = match Settings::of(bundle, context.allow_insecure_registries) {
         Ok(settings) => settings,
         Err(invalid) => return cannot_prepare(context, bundle, "InvalidSpec", &invalid).await,
     };
@@ -50,8 +51,12 @@ pub(super) async fn begin(context: &Context, bundle: &WerfBundle) -> Result<Next
     let retries = settings.retry_limit;
     let step = plan::step(&stored, requested, force, &inputs_hash, retries, now);
     match step {
-        Step::UpToDate => return rest_until_refresh(context, bundle, &settings).await,
-        Step::GiveUp => return rest(context, bundle, &Standing::GivenUp).await,
+        Step::UpToDate => {
+            return rest_until_refresh(context, bundle, &settings, &Standing::UpToDate).await;
+        }
+        Step::GiveUp => {
+            return rest_until_refresh(context, bundle, &settings, &Standing::GivenUp).await;
+        }
         Step::RetryAt(at) => return rest(context, bundle, &Standing::Retrying(at)).await,
         Step::Start { .. } | Step::Retry => {}
     }
@@ -68,6 +73,7 @@ pub(super) async fn begin(context: &Context, bundle: &WerfBundle) -> Result<Next
             }
         };
     }
+    sweep(context, &uid, &stored).await?;
     let name = bundle.name_any();
     let job_name = |run, attempt| names::job(&name, &tag, &uid, run, attempt);
     let claimed = match step {
@@ -88,6 +94,20 @@ pub(super) async fn begin(context: &Context, bundle: &WerfBundle) -> Result<Next
     Ok(Next::Continue)
 }
 
+/// Removes Jobs that were created and never let run, left by replicas that died in between.
+async fn sweep(
+    context: &Context,
+    uid: &str,
+    status: &WerfBundleStatus,
+) -> Result<(), ConvergeError> {
+    for job in jobs::of_bundle(&context.client, uid).await? {
+        if outcome::is_left_over(&job, status) {
+            jobs::delete(&context.client, &job).await?;
+        }
+    }
+    Ok(())
+}
+
 pub(super) async fn resolve_values(
     context: &Context,
     bundle: &WerfBundle,
@@ -98,6 +118,8 @@ pub(super) async fn resolve_values(
     let target = &settings.target_namespace;
     let span = span_within(Part::ResolveValues, bundle, None, traceparent);
     async {
+        // Sources can be large, and after a start all bundles read theirs.
+        let _room = context.resolving.acquire().await;
         let fetched = match sources::fetch(&context.client, &settings.sources, &own, target).await {
             Ok(fetched) => fetched,
             Err(error) if error.class() == Class::Transient => return Err(error.into()),

@@ -9,66 +9,80 @@ use werf_shared::telemetry::propagation;
 
 use super::begin::resolve_values;
 use super::record::record;
-use super::settle::{cannot_prepare_saying, patch_status};
+use super::settle::{cannot_prepare, patch_status};
 use super::trace::{Part, span_of_run};
 use super::{Again, Context, ConvergeError, LOOK_AGAIN, Next};
 use crate::decide::inputs;
 use crate::decide::job::{self, BundleIdentity, JobOrder};
 use crate::decide::outcome::{self, Cause, Outcome, Progress};
-use crate::decide::plan::Claimed;
+use crate::decide::plan::{self, Claimed};
 use crate::decide::settings::Settings;
 use crate::decide::status;
 use crate::decide::values::Values;
 use crate::io::api::ApiError;
 use crate::io::events::{self, Reason};
+use crate::io::jobs::Ownership;
 use crate::io::{bundles, jobs};
 
 /// Looks at the Job of a claimed run and takes it further.
+///
+/// A Job is created suspended and let run only after the status says that it exists. So a Job whose
+/// claim was given up, or whose creator died, never runs.
 pub(super) async fn follow(
     context: &Context,
     bundle: &WerfBundle,
     claimed: &Claimed,
 ) -> Result<Next, ConvergeError> {
-    let uid = bundle.uid().unwrap_or_default();
+    let removed = Outcome::Failed(Cause::Removed);
     let Some(job) = jobs::get(&context.client, &claimed.namespace, &claimed.job).await? else {
-        if claimed.confirmed {
-            return record(context, bundle, None, Outcome::Failed(Cause::Removed)).await;
-        }
-        return create(context, bundle, claimed).await;
+        return if claimed.confirmed {
+            record(context, bundle, None, removed).await
+        } else {
+            create(context, bundle, claimed).await
+        };
     };
-    if !jobs::belongs_to(&job, &uid) {
-        let message = format!(
-            "Job {} in namespace {} belongs to someone else",
-            claimed.job, claimed.namespace
-        );
-        return cannot_prepare_saying(context, bundle, "JobNameConflict", message).await;
+    if !outcome::is_of_run(&job, bundle) {
+        return if claimed.confirmed {
+            record(context, bundle, None, removed).await
+        } else {
+            yield_name(context, bundle, &job).await
+        };
     }
     match outcome::progress(&job) {
-        Progress::Suspended => release(context, bundle, &job).await,
         Progress::Ended => {
             let pods = jobs::pods(&context.client, &job).await?;
             let outcome = outcome::ended(&job, &pods);
             record(context, bundle, Some((&job, pods)), outcome).await
         }
-        Progress::Running if !claimed.confirmed => {
+        Progress::New if !claimed.confirmed => adopt(context, bundle, &job).await,
+        Progress::New => {
+            jobs::release(&context.client, &job).await?;
+            Ok(Next::Rest(Again::After(LOOK_AGAIN)))
+        }
+        Progress::Running | Progress::Held if claimed.confirmed => {
+            Ok(Next::Rest(Again::After(LOOK_AGAIN)))
+        }
+        Progress::Running | Progress::Held => {
             let confirmed = status::confirm(bundle, clock::now());
             patch_status(context, bundle, confirmed).await?;
             Ok(Next::Rest(Again::After(LOOK_AGAIN)))
         }
-        Progress::Running => Ok(Next::Rest(Again::After(LOOK_AGAIN))),
     }
 }
 
-/// The inputs of the claimed run as they are now, or what keeps them from being read. `None` when
-/// they are no longer the ones that were claimed.
+/// The inputs of the claimed run as they are now. `None` when they are no longer the ones that were
+/// claimed, or the run is no longer wanted.
 async fn claimed_inputs(
     context: &Context,
     bundle: &WerfBundle,
 ) -> Result<Option<(Settings, Values)>, ConvergeError> {
+    if !plan::claim_stands(bundle) {
+        return Ok(None);
+    }
     let Some(run) = bundle.status.as_ref().and_then(|s| s.current_run.as_ref()) else {
         return Ok(None);
     };
-    let Ok(settings) = Settings::of(bundle) else {
+    let Ok(settings) = Settings::of(bundle, context.allow_insecure_registries) else {
         return Ok(None);
     };
     let resolved = resolve_values(context, bundle, &settings, run.traceparent.as_deref()).await?;
@@ -133,20 +147,27 @@ async fn create(
     .instrument(span)
     .await;
     match created {
-        Ok(job) => {
-            let note = format!("Created Job {} to deploy {}", claimed.job, run.tag);
-            let made = Some((claimed.namespace.as_str(), claimed.job.as_str()));
-            events::tell(&context.recorder, bundle, made, Reason::JobCreated, &note).await;
-            confirm_or_undo(context, bundle, &job, &values).await
+        Ok(job) => let_run(context, bundle, &job, &values).await,
+        Err(gone @ ApiError::NotFound { .. }) => {
+            cannot_prepare(context, bundle, "TargetNamespaceNotFound", &gone).await
         }
-        // Another replica made it; the next look adopts it.
+        // Refused because it exists: another replica made it, and the next look adopts it.
         Err(error) => Err(error.into()),
     }
 }
 
-/// After a Job was created: lets it run and says so in the status. If the claim was given up or the
-/// bundle deleted in the meantime, the Job is removed again.
-async fn confirm_or_undo(
+/// Takes on a Job that was created by a replica that did not come back, or is not back yet.
+async fn adopt(context: &Context, bundle: &WerfBundle, job: &Job) -> Result<Next, ConvergeError> {
+    if let Some((_, values)) = claimed_inputs(context, bundle).await? {
+        let_run(context, bundle, job, &values).await
+    } else {
+        jobs::delete(&context.client, job).await?;
+        abandon(context, bundle).await
+    }
+}
+
+/// Gives a new Job its values, says in the status that it exists, and only then lets it run.
+async fn let_run(
     context: &Context,
     bundle: &WerfBundle,
     job: &Job,
@@ -154,59 +175,88 @@ async fn confirm_or_undo(
 ) -> Result<Next, ConvergeError> {
     if let Some(file) = &values.file {
         let secret = job::values_secret(job, file);
-        jobs::create_values(&context.client, job, &secret).await?;
-        jobs::resume(&context.client, job).await?;
+        if jobs::create_values(&context.client, job, &secret).await? == Ownership::Foreign {
+            jobs::delete(&context.client, job).await?;
+            return yield_name(context, bundle, job).await;
+        }
     }
     let confirmed = status::confirm(bundle, clock::now());
     match patch_status(context, bundle, confirmed).await {
-        Ok(()) => Ok(Next::Rest(Again::After(LOOK_AGAIN))),
+        Ok(()) => {}
         Err(ApiError::Conflict { .. } | ApiError::NotFound { .. }) => {
-            let key = BundleKey::of(bundle);
-            let now = bundles::get(&context.client, &key).await?;
-            let still_claimed = now.is_some_and(|now| {
-                now.uid() == bundle.uid()
-                    && now.metadata.deletion_timestamp.is_none()
-                    && still_concerns(&now, &job.name_any())
-            });
-            if !still_claimed {
-                jobs::delete(&context.client, job).await?;
-                info!(
-                    bundle.namespace = %key.namespace,
-                    bundle.name = %key.name,
-                    job.name = %job.name_any(),
-                    "Job removed: its claim was given up"
-                );
-            }
-            Ok(Next::Continue)
+            undo_unless_claimed(context, bundle, job).await?;
+            return Ok(Next::Continue);
         }
-        Err(error) => Err(error.into()),
+        Err(error) => return Err(error.into()),
     }
+    jobs::release(&context.client, job).await?;
+    let name = job.name_any();
+    let namespace = job.namespace().unwrap_or_default();
+    let tag = bundle.status.as_ref().and_then(|s| s.current_run.as_ref());
+    let note = format!(
+        "Created Job {name} to deploy {}",
+        tag.map_or("", |run| &run.tag)
+    );
+    let made = Some((namespace.as_str(), name.as_str()));
+    events::tell(&context.recorder, bundle, made, Reason::JobCreated, &note).await;
+    Ok(Next::Rest(Again::After(LOOK_AGAIN)))
 }
 
-/// The Job is the claimed one, or has been recorded already.
-fn still_concerns(bundle: &WerfBundle, job: &str) -> bool {
-    bundle.status.as_ref().is_some_and(|status| {
-        status.active_job_name.as_deref() == Some(job)
-            || status.history.iter().any(|entry| entry.job == job)
-    })
-}
-
-/// Gives a suspended Job its values and lets it run; one whose values have changed since is
-/// replaced, because it never ran.
-async fn release(context: &Context, bundle: &WerfBundle, job: &Job) -> Result<Next, ConvergeError> {
-    if let Some((_, values)) = claimed_inputs(context, bundle).await? {
-        confirm_or_undo(context, bundle, job, &values).await
-    } else {
+/// Removes a Job that never ran, unless somebody else has taken it on meanwhile.
+async fn undo_unless_claimed(
+    context: &Context,
+    bundle: &WerfBundle,
+    job: &Job,
+) -> Result<(), ConvergeError> {
+    let key = BundleKey::of(bundle);
+    let name = job.name_any();
+    let now = bundles::get(&context.client, &key).await?;
+    let taken = now.is_some_and(|now| {
+        let status = now.status.as_ref();
+        now.uid() == bundle.uid()
+            && now.metadata.deletion_timestamp.is_none()
+            && status.is_some_and(|status| {
+                status.active_job_name.as_deref() == Some(&name)
+                    || status.history.iter().any(|entry| entry.job == name)
+            })
+    });
+    if !taken {
         jobs::delete(&context.client, job).await?;
-        abandon(context, bundle).await
+        info!(
+            bundle.namespace = %key.namespace,
+            bundle.name = %key.name,
+            job.name = %name,
+            "Job removed before it ran: its claim was given up"
+        );
     }
+    Ok(())
 }
 
-/// Gives up a claim whose Job never ran: its inputs have changed. The next pass claims a new run.
+/// Somebody has an object of the name that this run's Job or its Secret would have. The next run has
+/// another name.
+async fn yield_name(
+    context: &Context,
+    bundle: &WerfBundle,
+    job: &Job,
+) -> Result<Next, ConvergeError> {
+    let note = format!(
+        "JobNameConflict: {} in namespace {} belongs to somebody else; trying another name",
+        job.name_any(),
+        job.namespace().unwrap_or_default()
+    );
+    events::tell(
+        &context.recorder,
+        bundle,
+        None,
+        Reason::CannotPrepare,
+        &note,
+    )
+    .await;
+    abandon(context, bundle).await
+}
+
+/// Gives up a claim whose Job never ran. The next pass claims a new run, if one is wanted.
 async fn abandon(context: &Context, bundle: &WerfBundle) -> Result<Next, ConvergeError> {
-    let mut stored = bundle.status.clone().unwrap_or_default();
-    stored.active_job_name = None;
-    stored.current_run = None;
-    patch_status(context, bundle, stored).await?;
+    patch_status(context, bundle, status::abandon(bundle)).await?;
     Ok(Next::Continue)
 }

@@ -10,10 +10,10 @@ use werf_shared::error::chain;
 use super::settle::store;
 use super::trace::{Part, span_of_run, trace_id};
 use super::{Context, ConvergeError, Next};
-use crate::decide::log_tail;
 use crate::decide::outcome::Outcome;
 use crate::decide::status;
 use crate::decide::values::{self, Source, SourceKind};
+use crate::decide::{job, log_tail};
 use crate::io::events::{self, Reason};
 use crate::io::{jobs, logs};
 
@@ -73,13 +73,9 @@ async fn collect_logs(
     async {
         let pod = pods.last()?;
         // Without knowing what to mask nothing is shown.
-        let secrets = match jobs::values(&context.client, job).await {
-            Ok(Some(file)) => secret_texts(file),
-            Ok(None) => Vec::new(),
-            Err(error) => {
-                warn!(error = %chain(&error), "Log not collected: values unknown");
-                return None;
-            }
+        let Some(secrets) = secrets_of(context, job).await else {
+            warn!("Log not collected: the values to mask in it are not known");
+            return None;
         };
         match logs::end_of_log(&context.client, pod).await {
             Ok(log) => Some(log_tail::tail(&log, &secrets, log_tail::STATUS_LIMIT)),
@@ -93,13 +89,17 @@ async fn collect_logs(
     .await
 }
 
-/// Everything in a mounted values file that must not be shown.
-fn secret_texts(file: Vec<u8>) -> Vec<String> {
+/// Everything in a Job's values file that must not be shown; `None` when that cannot be known.
+async fn secrets_of(context: &Context, job: &Job) -> Option<Vec<String>> {
+    if !job::has_values(job) {
+        return Some(Vec::new());
+    }
+    let file = jobs::values(&context.client, job).await.ok()??;
     let source = Source {
         index: 0,
         kind: SourceKind::Secret,
         name: "values".to_owned(),
         documents: [("values.yaml".to_owned(), file)].into(),
     };
-    values::resolve(&[source]).map_or_else(|_| Vec::new(), |values| values.secret_texts)
+    Some(values::resolve(&[source]).ok()?.secret_texts)
 }

@@ -15,6 +15,9 @@ use crate::io::api::ApiError;
 use crate::io::bundles;
 use crate::io::events::{self, Reason};
 
+/// A longer obstacle is cut here, once, so that what is compared is what was stored.
+const OBSTACLE_LIMIT: usize = 1000;
+
 pub(super) async fn cannot_prepare(
     context: &Context,
     bundle: &WerfBundle,
@@ -30,6 +33,7 @@ pub(super) async fn cannot_prepare_saying(
     reason: &'static str,
     message: String,
 ) -> Result<Next, ConvergeError> {
+    let message: String = message.chars().take(OBSTACLE_LIMIT).collect();
     if !status::is_told(bundle, &message) {
         let key = BundleKey::of(bundle);
         warn!(bundle.namespace = %key.namespace, bundle.name = %key.name, reason, "Cannot prepare a Job: {message}");
@@ -68,8 +72,9 @@ pub(super) async fn rest_until_refresh(
     context: &Context,
     bundle: &WerfBundle,
     settings: &Settings,
+    standing: &Standing,
 ) -> Result<Next, ConvergeError> {
-    rest(context, bundle, &Standing::UpToDate).await?;
+    rest(context, bundle, standing).await?;
     Ok(Next::Rest(if settings.sources.is_empty() {
         Again::OnChange
     } else {

@@ -9,6 +9,8 @@ use werf_shared::bundle::status::{Announced, Stage};
 use werf_shared::bundle::{WerfBundle, WerfBundleStatus};
 use werf_shared::tag::{Digest, Tag};
 
+use super::rules;
+
 /// A tag that a poller chose for a bundle.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Announcement {
@@ -35,7 +37,7 @@ pub enum Admission {
     Refresh(Box<WerfBundleStatus>),
     /// Nothing to store, it was announced before.
     AlreadyKnown,
-    /// A higher tag, or one chosen under a newer spec, was announced before.
+    /// A higher tag was announced before, or this one was chosen under another spec.
     NotNewer,
     /// The bundle is gone, going, or another one of the same name.
     UnknownBundle,
@@ -58,33 +60,42 @@ pub fn admit(
     if bundle.spec.suspend {
         return Admission::Suspended;
     }
-    let status = bundle.status.clone().unwrap_or_default();
-    let Some(known) = status.announced.clone() else {
-        return Admission::Accept(Box::new(wanted(status, announcement, now)));
-    };
-    if announcement.generation < known.generation {
+    // Chosen under another spec: the poller looks again as soon as it sees this one.
+    if bundle.metadata.generation != Some(announcement.generation) {
         return Admission::NotNewer;
     }
-    let rules_changed = announcement.generation > known.generation;
-    let same =
+    let status = bundle.status.clone().unwrap_or_default();
+    let rules = rules::of(&bundle.spec.registry);
+    let Some(known) = status.announced.clone() else {
+        return Admission::Accept(Box::new(wanted(status, announcement, rules, now)));
+    };
+    let same_rules = status.desired_rules.as_ref() == Some(&rules);
+    let same_tag =
         known.tag == announcement.tag.as_str() && known.digest == announcement.digest.as_str();
-    let lower = known
+    let behind = known
         .tag
         .parse::<Tag>()
         .is_ok_and(|known| announcement.tag.is_behind(&known));
-    match (same, rules_changed, lower) {
-        (true, false, _) => Admission::AlreadyKnown,
-        (true, true, _) => Admission::Refresh(Box::new(listed(status, announcement, now))),
-        (false, false, true) => Admission::NotNewer,
-        (false, _, _) => Admission::Accept(Box::new(wanted(status, announcement, now))),
+    if !same_rules {
+        Admission::Accept(Box::new(wanted(status, announcement, rules, now)))
+    } else if same_tag && known.generation == announcement.generation {
+        Admission::AlreadyKnown
+    } else if same_tag {
+        Admission::Refresh(Box::new(listed(status, announcement, now)))
+    } else if behind {
+        Admission::NotNewer
+    } else {
+        Admission::Accept(Box::new(wanted(status, announcement, rules, now)))
     }
 }
 
 fn wanted(
     mut status: WerfBundleStatus,
     announcement: &Announcement,
+    rules: String,
     now: Timestamp,
 ) -> WerfBundleStatus {
+    status.desired_rules = Some(rules);
     status.desired_tag = Some(announcement.tag.to_string());
     status.desired_digest = Some(announcement.digest.to_string());
     status.desired_since = Some(Time(now));

@@ -8,7 +8,7 @@ use werf_shared::bundle::{Converge, Registry, WerfBundle, WerfBundleSpec, WerfBu
 use werf_shared::names;
 
 use super::outcome::{Cause, Outcome};
-use super::status;
+use super::{rules, status};
 
 /// A digest that ends in the given digit.
 pub(super) fn digest(digit: char) -> String {
@@ -79,10 +79,12 @@ impl That for WerfBundle {
 
     fn wanting(self, tag: &str, digit: char) -> Self {
         let generation = self.metadata.generation.unwrap();
+        let rules = rules::of(&self.spec.registry);
         self.polled().with(|status| {
             status.desired_tag = Some(tag.to_owned());
             status.desired_digest = Some(digest(digit));
             status.desired_since = Some(Time(at(0)));
+            status.desired_rules = Some(rules);
             status.announced = Some(Announced {
                 tag: tag.to_owned(),
                 digest: digest(digit),
@@ -93,6 +95,7 @@ impl That for WerfBundle {
 
     fn deploying(self, inputs_hash: &str) -> Self {
         let state = self.state();
+        let generation = self.metadata.generation.unwrap();
         self.with(|status| {
             status.run += 1;
             status.attempt = 1;
@@ -103,9 +106,11 @@ impl That for WerfBundle {
                 tag: state.desired_tag.unwrap(),
                 digest: state.desired_digest,
                 inputs_hash: inputs_hash.to_owned(),
+                generation,
                 cause: "NewTag".to_owned(),
                 started_at: Time(at(0)),
                 traceparent: None,
+                request: None,
             });
         })
     }

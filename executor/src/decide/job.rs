@@ -26,6 +26,7 @@ const USER: i64 = 1000;
 
 const HOME: &str = "/home/werf";
 const VALUES: &str = "/values";
+const VALUES_VOLUME: &str = "values";
 const TERMINATION_LOG: &str = "/dev/termination-log.json";
 const RELEASES_KEPT: u32 = 10;
 
@@ -67,8 +68,8 @@ pub struct BundleIdentity<'a> {
     pub uid: &'a str,
 }
 
-/// The Job of an order. With values for a file it is created suspended, because its Secret can only
-/// be owned by a Job that exists.
+/// The Job of an order, suspended: it runs once the status says that it exists and its Secret, which
+/// can only be owned by a Job that exists, is there.
 pub fn build(order: &JobOrder<'_>) -> Job {
     let labels = labels(order);
     let annotations = annotations(order);
@@ -89,7 +90,7 @@ pub fn build(order: &JobOrder<'_>) -> Job {
         },
         spec: Some(JobSpec {
             backoff_limit: Some(0),
-            suspend: Some(order.values.file.is_some()),
+            suspend: Some(true),
             active_deadline_seconds: i64::try_from(deadline).ok(),
             ttl_seconds_after_finished: seconds(settings.log_retention),
             template: PodTemplateSpec {
@@ -131,6 +132,16 @@ pub fn values_secret(job: &Job, file: &str) -> Secret {
         )])),
         ..Secret::default()
     }
+}
+
+/// The Job has a values file.
+pub fn has_values(job: &Job) -> bool {
+    let pod = job
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.template.spec.as_ref());
+    let mut volumes = pod.into_iter().flat_map(|pod| pod.volumes.iter().flatten());
+    volumes.any(|volume| volume.name == VALUES_VOLUME)
 }
 
 /// The name of the Secret with a Job's values.
@@ -199,7 +210,7 @@ fn pod(order: &JobOrder<'_>) -> PodSpec {
     }];
     if order.values.file.is_some() {
         volumes.push(Volume {
-            name: "values".to_owned(),
+            name: VALUES_VOLUME.to_owned(),
             secret: Some(SecretVolumeSource {
                 secret_name: Some(values_secret_name(order.job)),
                 default_mode: Some(0o440),
@@ -245,7 +256,7 @@ fn container(order: &JobOrder<'_>) -> Container {
     }];
     if order.values.file.is_some() {
         mounts.push(VolumeMount {
-            name: "values".to_owned(),
+            name: VALUES_VOLUME.to_owned(),
             mount_path: VALUES.to_owned(),
             read_only: Some(true),
             ..VolumeMount::default()

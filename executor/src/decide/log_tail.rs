@@ -16,7 +16,8 @@ const MASK: &str = "***";
 /// a cut never leaves half of one.
 pub fn tail(log: &[u8], secrets: &[String], limit: usize) -> String {
     let text = String::from_utf8_lossy(log);
-    let clean = mask(&printable(&text), secrets);
+    // Twice: a secret may itself have characters that are not shown.
+    let clean = mask(&printable(&mask(&text, secrets)), secrets);
     last_lines(&clean, limit).to_owned()
 }
 
@@ -117,6 +118,13 @@ mod tests {
         let secrets = ["hunter22".to_owned()];
         let log = b"password hunter22 is aHVudGVyMjI= in base64";
         assert_eq!(tail(log, &secrets, 100), "password *** is ***= in base64");
+    }
+
+    #[test]
+    fn a_secret_with_control_characters_is_masked_too() {
+        let secrets = ["ab\u{7}cdefgh".to_owned()];
+        let kept = tail("x ab\u{7}cdefgh y".as_bytes(), &secrets, 100);
+        assert_eq!(kept, "x *** y");
     }
 
     #[test]

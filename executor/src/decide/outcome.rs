@@ -3,15 +3,21 @@
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
 
+use kube::ResourceExt;
+use werf_shared::bundle::{WerfBundle, WerfBundleStatus};
+use werf_shared::names::annotation;
+
 use super::job::CONTAINER;
 
 /// How a Job stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// It was created and not yet let go.
-    Suspended,
+    /// It was created and has not been let run.
+    New,
     /// It runs or is about to.
     Running,
+    /// It was let run, and somebody else has suspended it since.
+    Held,
     /// It has ended; ask [`ended`] how.
     Ended,
 }
@@ -56,13 +62,46 @@ impl Cause {
 /// Says how a Job stands.
 pub fn progress(job: &Job) -> Progress {
     let suspended = job.spec.as_ref().and_then(|spec| spec.suspend) == Some(true);
-    if finished(job).is_some() {
-        Progress::Ended
-    } else if suspended {
-        Progress::Suspended
-    } else {
-        Progress::Running
+    let released = job.annotations().contains_key(annotation::RELEASED);
+    match (finished(job).is_some(), suspended, released) {
+        (true, ..) => Progress::Ended,
+        (false, true, false) => Progress::New,
+        (false, true, true) => Progress::Held,
+        (false, false, _) => Progress::Running,
     }
+}
+
+/// The Job was created for a run that came before and was never let run: its creator died, or its
+/// claim was given up. A Job of a later run is somebody's who knows more.
+pub fn is_left_over(job: &Job, status: &WerfBundleStatus) -> bool {
+    let number = |key: &str| {
+        job.annotations()
+            .get(key)
+            .and_then(|text| text.parse::<i64>().ok())
+    };
+    let of = (number(annotation::RUN), number(annotation::ATTEMPT));
+    let (Some(run), Some(attempt)) = of else {
+        return false;
+    };
+    progress(job) == Progress::New
+        && (run, attempt) <= (status.run, i64::from(status.attempt))
+        && status.active_job_name.as_deref() != job.metadata.name.as_deref()
+}
+
+/// The Job was made for the bundle's current run and attempt, from its inputs. A name alone proves
+/// nothing: anyone who may create Jobs can take it.
+pub fn is_of_run(job: &Job, bundle: &WerfBundle) -> bool {
+    let Some(status) = &bundle.status else {
+        return false;
+    };
+    let Some(run) = &status.current_run else {
+        return false;
+    };
+    let says = |key: &str, value: &str| job.annotations().get(key).is_some_and(|v| v == value);
+    says(annotation::BUNDLE_UID, &bundle.uid().unwrap_or_default())
+        && says(annotation::INPUTS_HASH, &run.inputs_hash)
+        && says(annotation::RUN, &status.run.to_string())
+        && says(annotation::ATTEMPT, &status.attempt.to_string())
 }
 
 /// Says how an ended Job ended, from its conditions and what is left of its Pods.

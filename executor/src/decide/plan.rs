@@ -11,6 +11,8 @@ use werf_shared::bundle::status::JobStatus;
 use werf_shared::bundle::{WerfBundle, WerfBundleStatus};
 use werf_shared::names;
 
+use super::rules;
+
 /// The delays between the attempts of a run.
 const RETRY: Backoff = Backoff::new(Duration::from_secs(30), Duration::from_mins(8));
 
@@ -104,13 +106,16 @@ pub fn wanted(bundle: &WerfBundle) -> Wanted {
     if bundle.spec.suspend && !force {
         return Wanted::Nothing(WhyNothing::Suspended);
     }
-    // A spec that changed may want another tag; deploying the old one first would be one
-    // deployment too many.
-    if !polled(bundle, status) && requested.is_none() {
-        return Wanted::Nothing(WhyNothing::NotPolled);
-    }
-    let Some(tag) = status.desired_tag.clone() else {
-        return Wanted::Nothing(WhyNothing::NoTag);
+    // Other rules may want another tag; deploying the one before first would be one deployment too
+    // many, or one from the wrong repository.
+    let rules = rules::of(&bundle.spec.registry);
+    let valid = status.desired_rules.as_ref() == Some(&rules);
+    let Some(tag) = status.desired_tag.clone().filter(|_| valid) else {
+        return Wanted::Nothing(if polled(bundle, status) {
+            WhyNothing::NoTag
+        } else {
+            WhyNothing::NotPolled
+        });
     };
     Wanted::Tag {
         tag,
@@ -124,14 +129,28 @@ pub fn wanted(bundle: &WerfBundle) -> Wanted {
     }
 }
 
-/// The registry was read under the spec as it is now. A poll that failed under it says nothing about
-/// the tag it wants; one that fails later does not take back what was read.
+/// The registry was read under the spec as it is now.
 fn polled(bundle: &WerfBundle, status: &WerfBundleStatus) -> bool {
-    let chosen = status.announced.as_ref().map(|chosen| chosen.generation);
-    let read = condition::find(&status.conditions, ConditionType::RegistryAvailable)
+    condition::find(&status.conditions, ConditionType::RegistryAvailable)
         .filter(|condition| condition.status == "True")
-        .and_then(|condition| condition.observed_generation);
-    chosen.max(read) >= bundle.metadata.generation
+        .and_then(|condition| condition.observed_generation)
+        .is_some_and(|observed| Some(observed) == bundle.metadata.generation)
+}
+
+/// A claimed run whose Job never ran is still wanted as it was claimed.
+pub fn claim_stands(bundle: &WerfBundle) -> bool {
+    let Some(status) = &bundle.status else {
+        return false;
+    };
+    let Some(run) = &status.current_run else {
+        return false;
+    };
+    let forced = run.request.as_ref().is_some_and(|request| request.force);
+    let suspended = bundle.spec.suspend && !forced;
+    let overtaken = status.desired_tag.as_ref() != Some(&run.tag)
+        || status.desired_digest != run.digest
+        || status.desired_rules.as_ref() != Some(&rules::of(&bundle.spec.registry));
+    !suspended && !overtaken
 }
 
 /// What to do about a wanted tag whose inputs are known.

@@ -109,18 +109,16 @@ impl Failure {
     }
 }
 
-/// The status with the report in it; `None` when the report is about another bundle or an older
-/// spec, or changes nothing.
+/// The status with the report in it; `None` when the report is about another bundle or another spec,
+/// or changes nothing.
 pub fn apply(bundle: &WerfBundle, report: &Report, now: Timestamp) -> Option<WerfBundleStatus> {
     let current = bundle.uid().as_deref() == Some(report.uid.as_str())
-        && bundle.metadata.deletion_timestamp.is_none();
-    let before = bundle.status.clone().unwrap_or_default();
-    let newer_known = condition::find(&before.conditions, ConditionType::RegistryAvailable)
-        .and_then(|c| c.observed_generation)
-        .is_some_and(|observed| observed > report.generation);
-    if !current || newer_known {
+        && bundle.metadata.deletion_timestamp.is_none()
+        && bundle.metadata.generation == Some(report.generation);
+    if !current {
         return None;
     }
+    let before = bundle.status.clone().unwrap_or_default();
     let mut after = before.clone();
     match &report.outcome {
         Outcome::Succeeded {

@@ -6,7 +6,7 @@ use werf_shared::bundle::status::{Requested, Stage};
 use werf_shared::bundle::{WerfBundle, WerfBundleStatus};
 use werf_shared::tag::Tag;
 
-use super::status;
+use super::{rules, status};
 
 /// A person's request.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,6 +54,10 @@ pub fn decide(bundle: &WerfBundle, request: &Request, now: Timestamp) -> Decisio
     if running && !request.force {
         return Decision::AlreadyRunning;
     }
+    if request.tag.is_some() {
+        // Who names a tag wants it under the rules as they are now.
+        status.desired_rules = Some(rules::of(&bundle.spec.registry));
+    }
     if status.desired_tag.as_ref() != Some(&tag) {
         status.desired_digest = status
             .announced
@@ -89,6 +93,9 @@ pub enum Became {
 /// Says what became of the request that is stored in `stored`, from the bundle as it is now; nothing
 /// while no pass has finished with it.
 pub fn became(stored: &WerfBundle, now: &WerfBundle) -> Option<Became> {
+    if stored.metadata.uid != now.metadata.uid {
+        return Some(Became::CannotPrepare("the bundle was replaced".to_owned()));
+    }
     let before = stored.status.as_ref()?;
     let after = now.status.as_ref()?;
     let waiting = after.requested.is_some();

@@ -52,6 +52,11 @@ pub enum InvalidSettings {
         /// What is wrong with it.
         source: duration::InvalidDuration,
     },
+    /// Plain HTTP where the operator does not allow it.
+    #[error(
+        "spec.registry.insecure: plain HTTP is only used if the operator was started with --allow-insecure-registries"
+    )]
+    InsecureNotAllowed,
     /// Deploying elsewhere needs a ServiceAccount by name.
     #[error("spec.converge.serviceAccountName is required when targetNamespace is set")]
     ServiceAccountMissing,
@@ -61,8 +66,8 @@ pub enum InvalidSettings {
 }
 
 impl Settings {
-    /// Reads the spec of a bundle.
-    pub fn of(bundle: &WerfBundle) -> Result<Self, InvalidSettings> {
+    /// Reads the spec of a bundle. Plain HTTP to this very machine is always allowed.
+    pub fn of(bundle: &WerfBundle, allow_insecure: bool) -> Result<Self, InvalidSettings> {
         let own_namespace = bundle.namespace().unwrap_or_default();
         let registry = &bundle.spec.registry;
         let converge = &bundle.spec.converge;
@@ -73,8 +78,12 @@ impl Settings {
             _ if elsewhere => return Err(InvalidSettings::ServiceAccountMissing),
             _ => "default".to_owned(),
         };
+        let repository: Repository = registry.url.parse().map_err(InvalidSettings::Repository)?;
+        if registry.insecure && !allow_insecure && !repository.is_loopback() {
+            return Err(InvalidSettings::InsecureNotAllowed);
+        }
         Ok(Self {
-            repository: registry.url.parse().map_err(InvalidSettings::Repository)?,
+            repository,
             insecure: registry.insecure,
             target_namespace: if elsewhere { target } else { own_namespace },
             service_account,
@@ -95,4 +104,36 @@ impl Settings {
 
 fn parse(field: &'static str, text: &str) -> Result<Duration, InvalidSettings> {
     duration::parse(text).map_err(|source| InvalidSettings::Duration { field, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::fixtures::bundle;
+
+    #[test]
+    fn plain_http_needs_leave_unless_it_stays_on_this_machine() {
+        let mut bundle = bundle();
+        bundle.spec.registry.insecure = true;
+        assert_eq!(
+            Settings::of(&bundle, false),
+            Err(InvalidSettings::InsecureNotAllowed)
+        );
+        assert!(Settings::of(&bundle, true).is_ok());
+        bundle.spec.registry.url = "localhost:5000/app".to_owned();
+        assert!(Settings::of(&bundle, false).is_ok());
+    }
+
+    #[test]
+    fn deploying_elsewhere_needs_a_service_account() {
+        let mut bundle = bundle();
+        bundle.spec.converge.target_namespace = Some("production".to_owned());
+        assert_eq!(
+            Settings::of(&bundle, false),
+            Err(InvalidSettings::ServiceAccountMissing)
+        );
+        bundle.spec.converge.target_namespace = Some("apps".to_owned());
+        let settings = Settings::of(&bundle, false).unwrap();
+        assert_eq!(settings.service_account, "default");
+    }
 }

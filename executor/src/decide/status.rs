@@ -3,14 +3,16 @@
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use werf_shared::bundle::condition::{self, ConditionType, Holds, Statement};
-use werf_shared::bundle::status::{
-    CurrentRun, FAILURE_LIMIT, HISTORY_LIMIT, HistoryEntry, JobStatus, Phase, Stage,
-};
+use werf_shared::bundle::condition::{self, ConditionType};
+use werf_shared::bundle::status::{CurrentRun, HISTORY_LIMIT, HistoryEntry, JobStatus, Stage};
 use werf_shared::bundle::{WerfBundle, WerfBundleStatus};
 
 use super::outcome::Outcome;
 use super::plan::{self, Step, WhyNothing};
+
+mod summary;
+
+use summary::summarize;
 
 /// Where a bundle stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,11 +69,12 @@ pub fn claim(
         tag: run.tag,
         digest: run.digest,
         inputs_hash: run.inputs_hash,
+        generation: bundle.metadata.generation.unwrap_or_default(),
         cause: run.cause.to_owned(),
         started_at: Time(now),
         traceparent: run.traceparent,
+        request: status.requested.take(),
     });
-    status.requested = None;
     prepared(&mut status);
     status.last_job_status = None;
     summarize(&mut status, bundle, &Standing::Deploying, now);
@@ -89,11 +92,24 @@ pub fn claim_retry(
     status.active_job_name = Some(job_name(status.run, status.attempt));
     if let Some(run) = &mut status.current_run {
         run.started_at = Time(now);
+        run.generation = bundle.metadata.generation.unwrap_or_default();
         "Retry".clone_into(&mut run.cause);
     }
     prepared(&mut status);
     status.last_job_status = None;
     summarize(&mut status, bundle, &Standing::Deploying, now);
+    status
+}
+
+/// The status that gives up a claim whose Job never ran. The person's request it answered, if any,
+/// waits again.
+pub fn abandon(bundle: &WerfBundle) -> WerfBundleStatus {
+    let mut status = bundle.status.clone().unwrap_or_default();
+    status.active_job_name = None;
+    let run = status.current_run.take();
+    if status.requested.is_none() {
+        status.requested = run.and_then(|run| run.request);
+    }
     status
 }
 
@@ -154,16 +170,22 @@ pub fn record(
         Some(message) => set_error(&mut status, Stage::Deploying, message, now),
         None => clear_error(&mut status, &[Stage::Preparing, Stage::Deploying]),
     }
-    if let Some(standing) = standing_after(&status, bundle.spec.converge.retry.limit, now) {
+    if let Some(standing) = standing_after(&status, bundle, now) {
         summarize(&mut status, bundle, &standing, now);
     }
     status
 }
 
 /// Where the bundle stands after its Job ended, unless that is for the next pass to find out.
-fn standing_after(status: &WerfBundleStatus, retry_limit: u32, now: Timestamp) -> Option<Standing> {
+fn standing_after(
+    status: &WerfBundleStatus,
+    bundle: &WerfBundle,
+    now: Timestamp,
+) -> Option<Standing> {
     let run = status.current_run.as_ref()?;
+    let retry_limit = bundle.spec.converge.retry.limit;
     let overtaken = status.requested.is_some()
+        || Some(run.generation) != bundle.metadata.generation
         || status.desired_tag.as_ref() != Some(&run.tag)
         || status.desired_digest != run.digest;
     if overtaken {
@@ -184,7 +206,9 @@ pub fn settle(bundle: &WerfBundle, standing: &Standing, now: Timestamp) -> WerfB
         Standing::CannotPrepare { message, .. } => {
             // The time stays while the error stays, or every look would be a write; and an error of
             // polling that came later is the newer one.
-            if status.last_error_message.is_none() || !is_told(bundle, message) {
+            let asked =
+                status.requested.is_some() && status.last_error_stage != Some(Stage::Preparing);
+            if asked || status.last_error_message.is_none() || !is_told(bundle, message) {
                 set_error(&mut status, Stage::Preparing, message.clone(), now);
             }
         }
@@ -228,156 +252,6 @@ fn clear_error(status: &mut WerfBundleStatus, stages: &[Stage]) {
         status.last_error_time = None;
         status.last_error_stage = None;
     }
-}
-
-/// Sets phase, `Ready`, `Reconciling`, `Stalled` and the observed generation.
-fn summarize(
-    status: &mut WerfBundleStatus,
-    bundle: &WerfBundle,
-    standing: &Standing,
-    now: Timestamp,
-) {
-    let generation = bundle.metadata.generation;
-    let view = view(status, standing);
-    status.observed_generation = generation;
-    status.phase = Some(view.phase);
-    let conditions = &mut status.conditions;
-    let state = |kind, holds| Statement {
-        kind,
-        holds,
-        reason: view.reason,
-        message: view.message.clone(),
-    };
-    condition::set(
-        conditions,
-        state(ConditionType::Ready, view.ready),
-        generation,
-        now,
-    );
-    for (kind, holds) in [
-        (ConditionType::Reconciling, view.reconciling),
-        (ConditionType::Stalled, view.stalled),
-    ] {
-        if holds {
-            condition::set(conditions, state(kind, Holds::True), generation, now);
-        } else {
-            condition::clear(conditions, kind);
-        }
-    }
-}
-
-struct View {
-    phase: Phase,
-    ready: Holds,
-    reconciling: bool,
-    stalled: bool,
-    reason: &'static str,
-    message: String,
-}
-
-fn view(status: &WerfBundleStatus, standing: &Standing) -> View {
-    let polling_failed = status.consecutive_failures >= FAILURE_LIMIT;
-    let registry = condition::find(&status.conditions, ConditionType::RegistryAvailable);
-    let syncing = |reason, message: String| View {
-        phase: Phase::Syncing,
-        ready: Holds::Unknown,
-        reconciling: true,
-        stalled: false,
-        reason,
-        message,
-    };
-    let failed = |reason, message: String, stalled: bool| View {
-        phase: Phase::Failed,
-        ready: Holds::False,
-        reconciling: !stalled,
-        stalled,
-        reason,
-        message,
-    };
-    let error = || status.last_error_message.clone().unwrap_or_default();
-    let wanted = status
-        .current_run
-        .as_ref()
-        .map_or("", |run| run.tag.as_str());
-    match standing {
-        Standing::Deploying => syncing("Deploying", format!("Deploying {wanted}")),
-        Standing::CannotPrepare { reason, message } => failed(reason, message.clone(), false),
-        Standing::Retrying(at) => {
-            let at = at.strftime("%H:%M:%S");
-            failed(
-                "JobFailed",
-                format!(
-                    "Deploying {wanted}: {}; next attempt at {at} UTC",
-                    failure(status)
-                ),
-                false,
-            )
-        }
-        Standing::GivenUp => failed(
-            "RetriesExhausted",
-            format!("Deploying {wanted}: {}; no attempts left", failure(status)),
-            true,
-        ),
-        Standing::UpToDate if polling_failed => failed("PollingFailed", error(), false),
-        Standing::UpToDate => View {
-            phase: Phase::Synced,
-            ready: Holds::True,
-            reconciling: false,
-            stalled: false,
-            reason: "Synced",
-            message: format!("{wanted} is deployed"),
-        },
-        Standing::Nothing(WhyNothing::Suspended) => View {
-            phase: match status.last_job_status {
-                Some(JobStatus::Succeeded) => Phase::Synced,
-                Some(JobStatus::Failed) => Phase::Failed,
-                Some(JobStatus::Running) | None => Phase::Syncing,
-            },
-            ready: match status.last_job_status {
-                Some(JobStatus::Succeeded) => Holds::True,
-                Some(JobStatus::Failed) => Holds::False,
-                Some(JobStatus::Running) | None => Holds::Unknown,
-            },
-            reconciling: false,
-            stalled: false,
-            reason: "Suspended",
-            message: "Suspended: no polls, no deployments".to_owned(),
-        },
-        Standing::Nothing(_) if polling_failed => failed("PollingFailed", error(), false),
-        Standing::Nothing(WhyNothing::NotPolled) => {
-            let failing = registry.filter(|condition| condition.status == "False");
-            let message = failing.map_or("Waiting for the registry to be polled", |condition| {
-                condition.message.as_str()
-            });
-            syncing("Polling", message.to_owned())
-        }
-        Standing::Nothing(WhyNothing::NoTag) => {
-            let (reason, message) = registry.map_or(("", ""), |condition| {
-                (condition.reason.as_str(), condition.message.as_str())
-            });
-            View {
-                ready: Holds::False,
-                ..syncing(nothing_to_deploy(reason), message.to_owned())
-            }
-        }
-    }
-}
-
-/// Reasons for having nothing to deploy, out of the registry's condition.
-fn nothing_to_deploy(reason: &str) -> &'static str {
-    super::poll_report::NothingChosen::ALL
-        .into_iter()
-        .map(super::poll_report::NothingChosen::as_str)
-        .find(|known| *known == reason)
-        .unwrap_or("RegistryUnavailable")
-}
-
-fn failure(status: &WerfBundleStatus) -> &str {
-    status
-        .history
-        .first()
-        .and_then(|entry| entry.message.as_deref())
-        .unwrap_or("failed")
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Kubernetes Events on a bundle: transitions, for people who run `kubectl describe`. Best effort.
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Resource;
 use kube::runtime::events::{Event, EventType, Recorder};
@@ -8,6 +10,9 @@ use werf_shared::bundle::WerfBundle;
 
 /// The longest note the apiserver takes is 1024 bytes.
 const NOTE_LIMIT: usize = 1000;
+
+/// An Event is not worth waiting for.
+const DEADLINE: Duration = Duration::from_secs(3);
 
 /// What is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +67,11 @@ pub async fn tell(
             ..ObjectReference::default()
         }),
     };
-    if let Err(error) = recorder.publish(&event, &bundle.object_ref(&())).await {
-        debug!(%error, "Event lost");
+    let regarding = bundle.object_ref(&());
+    let published = tokio::time::timeout(DEADLINE, recorder.publish(&event, &regarding)).await;
+    match published {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => debug!(%error, "Event lost"),
+        Err(_) => debug!("Event lost: no answer in time"),
     }
 }

@@ -29,28 +29,33 @@ pub async fn create(client: &Client, job: &Job) -> Result<Job, ApiError> {
     call("create the Job", api.create(&PostParams::default(), job)).await
 }
 
-/// The Job was made for this bundle.
-pub fn belongs_to(job: &Job, bundle_uid: &str) -> bool {
-    job.annotations()
-        .get(annotation::BUNDLE_UID)
-        .map(String::as_str)
-        == Some(bundle_uid)
+/// Whose an object is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ownership {
+    /// The Job's.
+    Ours,
+    /// Somebody else's.
+    Foreign,
 }
 
-/// Lets a suspended Job run.
-pub async fn resume(client: &Client, job: &Job) -> Result<(), ApiError> {
+/// Lets a Job run that was created suspended.
+pub async fn release(client: &Client, job: &Job) -> Result<(), ApiError> {
     let api = jobs(client, &job.namespace().unwrap_or_default());
-    let patch = json!({"metadata": {"uid": job.uid()}, "spec": {"suspend": false}});
+    let patch = json!({
+        "metadata": {"uid": job.uid(), "annotations": {annotation::RELEASED: "true"}},
+        "spec": {"suspend": false},
+    });
     let params = PatchParams::default();
     call(
-        "resume the Job",
+        "let the Job run",
         api.patch(&job.name_any(), &params, &Patch::Merge(&patch)),
     )
     .await?;
     Ok(())
 }
 
-/// Deletes this very Job and what it owns; a Job of the same name made later is left alone.
+/// Deletes this very Job and what it owns, which stays until its Pods are gone; a Job of the same name
+/// made later is left alone.
 pub async fn delete(client: &Client, job: &Job) -> Result<(), ApiError> {
     let api = jobs(client, &job.namespace().unwrap_or_default());
     let params = DeleteParams {
@@ -58,7 +63,7 @@ pub async fn delete(client: &Client, job: &Job) -> Result<(), ApiError> {
             uid: job.uid(),
             resource_version: None,
         }),
-        ..DeleteParams::background()
+        ..DeleteParams::foreground()
     };
     match call("delete the Job", api.delete(&job.name_any(), &params)).await {
         // Gone already, or another one by now.
@@ -79,12 +84,19 @@ pub async fn pods(client: &Client, job: &Job) -> Result<Vec<Pod>, ApiError> {
     let api: Api<Pod> = Api::namespaced(client.clone(), &job.namespace().unwrap_or_default());
     // The label without prefix is the one that clusters older than 1.27 set, too.
     let params = ListParams::default().labels(&format!("job-name={}", job.name_any()));
-    Ok(call("list the Job's Pods", api.list(&params)).await?.items)
+    let mut pods = call("list the Job's Pods", api.list(&params)).await?.items;
+    // Anyone can give a Pod that label.
+    pods.retain(|pod| is_owned_by(pod, job));
+    Ok(pods)
 }
 
 /// Creates the Secret with a Job's values. It is immutable: one that exists and belongs to the same
 /// Job has the same content.
-pub async fn create_values(client: &Client, job: &Job, secret: &Secret) -> Result<(), ApiError> {
+pub async fn create_values(
+    client: &Client,
+    job: &Job,
+    secret: &Secret,
+) -> Result<Ownership, ApiError> {
     let api = secrets(client, &job.namespace().unwrap_or_default());
     let created = call(
         "create the values Secret",
@@ -92,20 +104,24 @@ pub async fn create_values(client: &Client, job: &Job, secret: &Secret) -> Resul
     )
     .await;
     match created {
-        Ok(_) => Ok(()),
-        Err(conflict @ ApiError::Conflict { .. }) => {
+        Ok(_) => Ok(Ownership::Ours),
+        Err(ApiError::Conflict { .. }) => {
             let operation = "read the values Secret";
             let present = find(operation, api.get_metadata(&secret.name_any())).await?;
-            let ours = present.is_some_and(|present| {
-                present
-                    .owner_references()
-                    .iter()
-                    .any(|owner| Some(&owner.uid) == job.uid().as_ref())
-            });
-            if ours { Ok(()) } else { Err(conflict) }
+            Ok(match present {
+                Some(present) if !is_owned_by(&present, job) => Ownership::Foreign,
+                _ => Ownership::Ours,
+            })
         }
         Err(error) => Err(error),
     }
+}
+
+fn is_owned_by(object: &impl ResourceExt, job: &Job) -> bool {
+    let owners = object.owner_references().iter();
+    owners
+        .into_iter()
+        .any(|owner| Some(&owner.uid) == job.uid().as_ref())
 }
 
 /// The values file that was mounted into a Job, if it had one.

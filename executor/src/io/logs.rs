@@ -33,14 +33,21 @@ pub async fn end_of_log(client: &Client, pod: &Pod) -> Result<Vec<u8>, ApiError>
     let mut stream = Box::pin(call("read the log", api.log_stream(&name, &params)).await?);
     let mut kept = Vec::new();
     let mut chunk = vec![0; 16 * 1024];
+    let mut cut = false;
     let read_all = async {
         while let Ok(count @ 1..) = stream.read(&mut chunk).await {
             kept.extend_from_slice(&chunk[..count]);
             let surplus = kept.len().saturating_sub(KEPT);
+            cut |= surplus > 0;
             kept.drain(..surplus);
         }
     };
     // A log that was cut short is better than none.
     let _ = tokio::time::timeout(DEADLINE, read_all).await;
+    if cut {
+        // Half a line may hold half a secret, which nothing would mask.
+        let line_end = kept.iter().position(|byte| *byte == b'\n');
+        kept.drain(..line_end.map_or(kept.len(), |end| end + 1));
+    }
     Ok(kept)
 }

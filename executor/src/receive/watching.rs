@@ -107,5 +107,8 @@ fn at_rest(bundle: &WerfBundle) -> bool {
     let known = condition::find(&status.conditions, ConditionType::Ready)
         .is_some_and(|ready| ready.status != "Unknown");
     let reconciling = condition::find(&status.conditions, ConditionType::Reconciling).is_some();
-    current && known && !reconciling && status.requested.is_none()
+    let overtaken = status.current_run.as_ref().is_some_and(|run| {
+        status.desired_tag.as_ref() != Some(&run.tag) || status.desired_digest != run.digest
+    });
+    current && known && !reconciling && !overtaken && status.requested.is_none()
 }

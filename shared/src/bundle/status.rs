@@ -55,6 +55,11 @@ pub struct WerfBundleStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub desired_traceparent: Option<String>,
 
+    /// A hash of the repository and the constraint that tag was wanted under. Under others nothing is
+    /// deployed before the registry was read again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub desired_rules: Option<String>,
+
     /// The last choice among the registry's tags. It differs from the wanted tag after a person
     /// asked for another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -204,6 +209,9 @@ pub struct CurrentRun {
     pub digest: Option<String>,
     /// A hash of everything that goes into the run.
     pub inputs_hash: String,
+    /// The generation of the spec it was claimed under.
+    #[serde(default)]
+    pub generation: i64,
     /// Why the run was started.
     pub cause: String,
     /// When the current attempt was started.
@@ -211,6 +219,9 @@ pub struct CurrentRun {
     /// The W3C trace context of the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
+    /// The person's request that the run answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<Requested>,
 }
 
 /// A person's request that has not become a run yet.

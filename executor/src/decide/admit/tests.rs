@@ -49,14 +49,47 @@ fn a_lower_tag_under_the_same_spec_moves_nothing_backwards() {
 }
 
 #[test]
-fn a_lower_tag_under_a_newer_spec_is_what_the_person_wants() {
+fn a_lower_tag_under_other_rules_is_what_the_person_wants() {
+    let mut bundle = bundle().wanting("v2.0.0", '1');
+    bundle.metadata.generation = Some(2);
+    bundle.spec.registry.version_constraint = Some("^1".to_owned());
+    let mut announcement = announcing("v1.9.0", '2');
+    announcement.generation = 2;
+    let status = accepted(&bundle, &announcement);
+    assert_eq!(status.desired_tag.as_deref(), Some("v1.9.0"));
+}
+
+#[test]
+fn an_edit_of_anything_else_moves_nothing_backwards() {
     let mut bundle = bundle().wanting("v2.0.0", '1');
     bundle.metadata.generation = Some(2);
     let mut announcement = announcing("v1.9.0", '2');
     announcement.generation = 2;
+    let late = admit(Some(&bundle), &announcement, at(5));
+    assert_eq!(late, Admission::NotNewer);
+}
+
+#[test]
+fn other_rules_end_what_a_person_held_even_if_the_choice_is_the_same() {
+    let mut held = bundle().wanting("v2.0.0", '2').with(|status| {
+        status.desired_tag = Some("v1.0.0".to_owned());
+        status.desired_digest = None;
+    });
+    held.metadata.generation = Some(2);
+    held.spec.registry.version_constraint = Some(">=2".to_owned());
+    let mut announcement = announcing("v2.0.0", '2');
+    announcement.generation = 2;
+    let status = accepted(&held, &announcement);
+    assert_eq!(status.desired_tag.as_deref(), Some("v2.0.0"));
+}
+
+#[test]
+fn a_generation_that_is_not_there_yet_is_not_believed() {
+    let mut announcement = announcing("v1.0.0", '1');
+    announcement.generation = i64::MAX;
     assert_eq!(
-        accepted(&bundle, &announcement).desired_tag.as_deref(),
-        Some("v1.9.0")
+        admit(Some(&bundle()), &announcement, at(5)),
+        Admission::NotNewer
     );
 }
 

@@ -9,7 +9,7 @@ fn key() -> InputsKey {
 }
 
 fn settings() -> Settings {
-    Settings::of(&bundle()).unwrap()
+    Settings::of(&bundle(), false).unwrap()
 }
 
 fn of(settings: &Settings, tag: &str, digest: Option<&str>) -> String {

@@ -21,7 +21,7 @@ fn secret_values() -> Values {
 }
 
 fn built(change: impl FnOnce(&mut Settings), digest: Option<&str>, values: &Values) -> Value {
-    let mut settings = Settings::of(&bundle()).unwrap();
+    let mut settings = Settings::of(&bundle(), false).unwrap();
     change(&mut settings);
     let order = JobOrder {
         job: "my-app-aaaaaaaa-bbbbbbbb",
@@ -94,7 +94,7 @@ fn plain_http_is_asked_for_only_when_the_bundle_does() {
 fn a_job_runs_once_and_is_kept_for_its_retention() {
     let job = built(|_| {}, None, &no_values());
     assert_eq!(job["spec"]["backoffLimit"], 0);
-    assert_eq!(job["spec"]["suspend"], false);
+    assert_eq!(job["spec"]["suspend"], true);
     assert_eq!(job["spec"]["ttlSecondsAfterFinished"], 7 * 86_400);
     assert_eq!(job["spec"]["activeDeadlineSeconds"], 2 * 600 + 120);
     let pod = &job["spec"]["template"]["spec"];
@@ -165,6 +165,14 @@ fn secret_values_are_mounted_and_in_no_argument() {
             .iter()
             .any(|v| v["secret"]["secretName"] == "my-app-aaaaaaaa-bbbbbbbb-values")
     );
+}
+
+#[test]
+fn a_job_can_be_asked_whether_it_has_values() {
+    let asked =
+        |values: &Values| has_values(&serde_json::from_value(built(|_| {}, None, values)).unwrap());
+    assert!(asked(&secret_values()));
+    assert!(!asked(&no_values()));
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! How a Job ended, from what the apiserver has of it.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
+use crate::decide::fixtures::{That, bundle};
 
-fn job(status: &serde_json::Value) -> Job {
+fn job(status: &Value) -> Job {
     serde_json::from_value(json!({"metadata": {"name": "j"}, "status": status})).unwrap()
 }
 
@@ -15,7 +16,7 @@ fn failed(reason: &str, message: &str) -> Job {
     ]}))
 }
 
-fn pod(terminated: &serde_json::Value) -> Pod {
+fn pod(terminated: &Value) -> Pod {
     serde_json::from_value(json!({"status": {"containerStatuses": [
         {"name": "sidecar", "image": "", "imageID": "", "ready": false, "restartCount": 0,
          "state": {"terminated": {"exitCode": 99}}},
@@ -47,10 +48,59 @@ fn a_job_runs_until_a_condition_says_otherwise() {
 }
 
 #[test]
-fn a_job_without_values_yet_is_suspended() {
-    let suspended: Job =
-        serde_json::from_value(json!({"spec": {"suspend": true, "template": {}}})).unwrap();
-    assert_eq!(progress(&suspended), Progress::Suspended);
+fn a_job_that_was_never_let_run_is_told_from_one_that_somebody_suspended() {
+    let job = |annotations: Value| -> Job {
+        let metadata = json!({"annotations": annotations});
+        let job = json!({"metadata": metadata, "spec": {"suspend": true, "template": {}}});
+        serde_json::from_value(job).unwrap()
+    };
+    assert_eq!(progress(&job(json!({}))), Progress::New);
+    let released = job(json!({"operator.werf.io/released": "true"}));
+    assert_eq!(progress(&released), Progress::Held);
+}
+
+#[test]
+fn a_job_is_taken_on_only_for_the_very_run_it_was_made_for() {
+    let bundle = bundle().wanting("v1", '1').deploying("h1");
+    let made_for = |hash: &str, run: &str, attempt: &str, uid: &str| -> Job {
+        serde_json::from_value(json!({"metadata": {"annotations": {
+            "operator.werf.io/inputs-hash": hash,
+            "operator.werf.io/run": run,
+            "operator.werf.io/attempt": attempt,
+            "operator.werf.io/bundle-uid": uid,
+        }}}))
+        .unwrap()
+    };
+    assert!(is_of_run(&made_for("h1", "1", "1", "uid-1"), &bundle));
+    assert!(!is_of_run(&made_for("h2", "1", "1", "uid-1"), &bundle));
+    assert!(!is_of_run(&made_for("h1", "2", "1", "uid-1"), &bundle));
+    assert!(!is_of_run(&made_for("h1", "1", "2", "uid-1"), &bundle));
+    assert!(!is_of_run(&made_for("h1", "1", "1", "uid-2"), &bundle));
+    assert!(!is_of_run(&Job::default(), &bundle));
+}
+
+#[test]
+fn only_jobs_of_runs_that_are_over_are_left_over() {
+    let status = bundle()
+        .wanting("v1", '1')
+        .deploying("h1")
+        .deployed()
+        .state();
+    let made_for = |run: &str, attempt: &str| -> Job {
+        let annotations = json!({
+            "operator.werf.io/run": run,
+            "operator.werf.io/attempt": attempt,
+        });
+        let metadata = json!({"name": "j", "annotations": annotations});
+        let job = json!({"metadata": metadata, "spec": {"suspend": true, "template": {}}});
+        serde_json::from_value(job).unwrap()
+    };
+    assert!(is_left_over(&made_for("1", "1"), &status));
+    assert!(!is_left_over(&made_for("1", "2"), &status));
+    assert!(!is_left_over(&made_for("2", "1"), &status));
+    let mut ran = made_for("1", "1");
+    ran.spec.as_mut().unwrap().suspend = Some(false);
+    assert!(!is_left_over(&ran, &status));
 }
 
 #[test]

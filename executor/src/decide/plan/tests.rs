@@ -41,12 +41,28 @@ fn a_claimed_run_is_followed_whether_or_not_its_job_was_seen() {
     assert!(seen.confirmed);
 }
 
+fn pointed_elsewhere(mut bundle: WerfBundle) -> WerfBundle {
+    bundle.metadata.generation = Some(2);
+    bundle.spec.registry.url = "registry.example.com/another/app".to_owned();
+    bundle
+}
+
+fn polled_and_failed(bundle: WerfBundle) -> WerfBundle {
+    let generation = bundle.metadata.generation;
+    bundle.with(|status| {
+        let statement = condition::Statement {
+            kind: ConditionType::RegistryAvailable,
+            holds: condition::Holds::False,
+            reason: "RegistryTimeout",
+            message: String::new(),
+        };
+        condition::set(&mut status.conditions, statement, generation, at(9));
+    })
+}
+
 #[test]
-fn nothing_is_wanted_before_the_registry_was_read_under_this_spec() {
+fn nothing_is_wanted_before_the_registry_was_read() {
     assert_eq!(wanted(&bundle()), Wanted::Nothing(WhyNothing::NotPolled));
-    let mut edited = bundle().wanting("v1", '1');
-    edited.metadata.generation = Some(2);
-    assert_eq!(wanted(&edited), Wanted::Nothing(WhyNothing::NotPolled));
     assert_eq!(
         wanted(&bundle().polled()),
         Wanted::Nothing(WhyNothing::NoTag)
@@ -54,27 +70,43 @@ fn nothing_is_wanted_before_the_registry_was_read_under_this_spec() {
 }
 
 #[test]
-fn a_poll_that_fails_under_a_new_spec_deploys_nothing_and_one_that_fails_later_does_not_matter() {
-    let fail = |bundle: WerfBundle| {
-        let generation = bundle.metadata.generation;
-        bundle.with(|status| {
-            let statement = condition::Statement {
-                kind: ConditionType::RegistryAvailable,
-                holds: condition::Holds::False,
-                reason: "RegistryTimeout",
-                message: String::new(),
-            };
-            condition::set(&mut status.conditions, statement, generation, at(9));
-        })
-    };
-    let read_before = fail(bundle().wanting("v1", '1'));
-    assert!(matches!(wanted(&read_before), Wanted::Tag { .. }));
+fn other_rules_want_nothing_before_the_registry_was_read_under_them() {
+    let moved = pointed_elsewhere(bundle().wanting("v1", '1'));
+    assert_eq!(wanted(&moved), Wanted::Nothing(WhyNothing::NotPolled));
+    let failed = polled_and_failed(moved.clone());
+    assert_eq!(wanted(&failed), Wanted::Nothing(WhyNothing::NotPolled));
+    // Read, but it offers nothing: the old tag is not deployed from the new repository.
+    assert_eq!(wanted(&moved.polled()), Wanted::Nothing(WhyNothing::NoTag));
+}
+
+#[test]
+fn an_edit_of_anything_else_needs_no_poll() {
     let mut edited = bundle().wanting("v1", '1');
     edited.metadata.generation = Some(2);
-    assert_eq!(
-        wanted(&fail(edited)),
-        Wanted::Nothing(WhyNothing::NotPolled)
-    );
+    assert!(matches!(wanted(&edited), Wanted::Tag { .. }));
+    assert!(matches!(
+        wanted(&polled_and_failed(edited)),
+        Wanted::Tag { .. }
+    ));
+}
+
+#[test]
+fn a_claim_stands_while_its_run_is_wanted() {
+    let claimed = bundle().wanting("v1", '1').deploying("h1");
+    assert!(claim_stands(&claimed));
+    assert!(!claim_stands(&claimed.clone().wanting("v2", '2')));
+    assert!(!claim_stands(&pointed_elsewhere(claimed.clone())));
+    let mut suspended = claimed;
+    suspended.spec.suspend = true;
+    assert!(!claim_stands(&suspended));
+    let forced = suspended.with(|status| {
+        let run = status.current_run.as_mut().unwrap();
+        run.request = Some(Requested {
+            force: true,
+            traceparent: None,
+        });
+    });
+    assert!(claim_stands(&forced));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What people read in a bundle's status at each point of its life.
 
-use werf_shared::bundle::status::{JobStatus, Phase, Requested, Stage};
+use werf_shared::bundle::condition::{self, ConditionType};
+use werf_shared::bundle::status::{FAILURE_LIMIT, JobStatus, Phase, Requested, Stage};
 
 use super::*;
 use crate::decide::fixtures::{That, at, bundle, digest, newest};
@@ -102,6 +103,37 @@ fn one_write_says_that_a_bundle_is_synced() {
     assert_eq!(told(&status, ConditionType::Reconciling), None);
     assert_eq!(status.last_job_logs.as_deref(), Some("log"));
     assert_eq!(status.observed_generation, Some(1));
+}
+
+#[test]
+fn a_spec_that_was_edited_during_a_run_is_not_called_ready() {
+    let mut bundle = bundle().wanting("v1", '1').deploying("h1").confirmed();
+    bundle.metadata.generation = Some(2);
+    let status = record(&bundle, &Outcome::Succeeded, None, None, at(10));
+    assert_eq!(status.last_applied_tag.as_deref(), Some("v1"));
+    assert_ne!(status.phase, Some(Phase::Synced));
+    assert_ne!(status.observed_generation, Some(2));
+}
+
+#[test]
+fn giving_up_a_claim_keeps_the_request_it_answered() {
+    let asked = bundle().wanting("v1", '1').with(|status| {
+        status.requested = Some(Requested {
+            force: true,
+            traceparent: None,
+        });
+    });
+    let mut claimed = asked.clone();
+    claimed.status = Some(claim(
+        &asked,
+        new_run(),
+        |run, _| format!("job-{run}"),
+        at(1),
+    ));
+    assert_eq!(claimed.state().requested, None);
+    let given_up = abandon(&claimed);
+    assert_eq!(given_up.requested, asked.state().requested);
+    assert_eq!(given_up.active_job_name, None);
 }
 
 #[test]
@@ -216,6 +248,13 @@ fn six_failed_polls_make_a_deployed_bundle_failed() {
         .deployed()
         .with(|status| {
             status.consecutive_failures = FAILURE_LIMIT;
+            let statement = condition::Statement {
+                kind: ConditionType::RegistryAvailable,
+                holds: condition::Holds::False,
+                reason: "RepositoryNotFound",
+                message: "error polling registry: r: 404 not found".to_owned(),
+            };
+            condition::set(&mut status.conditions, statement, Some(1), at(50));
             status.last_error_message = Some("error polling registry: r: 404 not found".to_owned());
         });
     let status = settle(&bundle, &Standing::UpToDate, at(60));

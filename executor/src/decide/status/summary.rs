@@ -1,0 +1,165 @@
+//! The summary of a status: phase and conditions, computed from the rest and from where the bundle
+//! stands.
+
+use jiff::Timestamp;
+use werf_shared::bundle::condition::{self, ConditionType, Holds, Statement};
+use werf_shared::bundle::status::{FAILURE_LIMIT, JobStatus, Phase};
+use werf_shared::bundle::{WerfBundle, WerfBundleStatus};
+
+use super::Standing;
+use crate::decide::plan::WhyNothing;
+use crate::decide::poll_report::NothingChosen;
+
+/// Sets phase, `Ready`, `Reconciling`, `Stalled` and the observed generation.
+pub(super) fn summarize(
+    status: &mut WerfBundleStatus,
+    bundle: &WerfBundle,
+    standing: &Standing,
+    now: Timestamp,
+) {
+    let generation = bundle.metadata.generation;
+    let view = view(status, standing);
+    status.observed_generation = generation;
+    status.phase = Some(view.phase);
+    let conditions = &mut status.conditions;
+    let state = |kind, holds| Statement {
+        kind,
+        holds,
+        reason: view.reason,
+        message: view.message.clone(),
+    };
+    condition::set(
+        conditions,
+        state(ConditionType::Ready, view.ready),
+        generation,
+        now,
+    );
+    for (kind, holds) in [
+        (ConditionType::Reconciling, view.reconciling),
+        (ConditionType::Stalled, view.stalled),
+    ] {
+        if holds {
+            condition::set(conditions, state(kind, Holds::True), generation, now);
+        } else {
+            condition::clear(conditions, kind);
+        }
+    }
+}
+
+struct View {
+    phase: Phase,
+    ready: Holds,
+    reconciling: bool,
+    stalled: bool,
+    reason: &'static str,
+    message: String,
+}
+
+fn view(status: &WerfBundleStatus, standing: &Standing) -> View {
+    let polling_failed = status.consecutive_failures >= FAILURE_LIMIT;
+    let registry = condition::find(&status.conditions, ConditionType::RegistryAvailable);
+    let syncing = |reason, message: String| View {
+        phase: Phase::Syncing,
+        ready: Holds::Unknown,
+        reconciling: true,
+        stalled: false,
+        reason,
+        message,
+    };
+    let failed = |reason, message: String, stalled: bool| View {
+        phase: Phase::Failed,
+        ready: Holds::False,
+        reconciling: !stalled,
+        stalled,
+        reason,
+        message,
+    };
+    let polling = || {
+        registry
+            .map(|condition| condition.message.clone())
+            .unwrap_or_default()
+    };
+    let wanted = status
+        .current_run
+        .as_ref()
+        .map_or("", |run| run.tag.as_str());
+    match standing {
+        Standing::Deploying => syncing("Deploying", format!("Deploying {wanted}")),
+        Standing::CannotPrepare { reason, message } => failed(reason, message.clone(), false),
+        Standing::Retrying(at) => {
+            let at = at.strftime("%H:%M:%S");
+            failed(
+                "JobFailed",
+                format!(
+                    "Deploying {wanted}: {}; next attempt at {at} UTC",
+                    failure(status)
+                ),
+                false,
+            )
+        }
+        Standing::GivenUp => failed(
+            "RetriesExhausted",
+            format!("Deploying {wanted}: {}; no attempts left", failure(status)),
+            true,
+        ),
+        Standing::UpToDate if polling_failed => failed("PollingFailed", polling(), false),
+        Standing::UpToDate => View {
+            phase: Phase::Synced,
+            ready: Holds::True,
+            reconciling: false,
+            stalled: false,
+            reason: "Synced",
+            message: format!("{wanted} is deployed"),
+        },
+        Standing::Nothing(WhyNothing::Suspended) => View {
+            phase: match status.last_job_status {
+                Some(JobStatus::Succeeded) => Phase::Synced,
+                Some(JobStatus::Failed) => Phase::Failed,
+                Some(JobStatus::Running) | None => Phase::Syncing,
+            },
+            ready: match status.last_job_status {
+                Some(JobStatus::Succeeded) => Holds::True,
+                Some(JobStatus::Failed) => Holds::False,
+                Some(JobStatus::Running) | None => Holds::Unknown,
+            },
+            reconciling: false,
+            stalled: false,
+            reason: "Suspended",
+            message: "Suspended: no polls, no deployments".to_owned(),
+        },
+        Standing::Nothing(_) if polling_failed => failed("PollingFailed", polling(), false),
+        Standing::Nothing(WhyNothing::NotPolled) => {
+            let failing = registry.filter(|condition| condition.status == "False");
+            let message = failing.map_or("Waiting for the registry to be polled", |condition| {
+                condition.message.as_str()
+            });
+            syncing("Polling", message.to_owned())
+        }
+        Standing::Nothing(WhyNothing::NoTag) => {
+            let (reason, message) = registry.map_or(("", ""), |condition| {
+                (condition.reason.as_str(), condition.message.as_str())
+            });
+            View {
+                ready: Holds::False,
+                ..syncing(nothing_to_deploy(reason), message.to_owned())
+            }
+        }
+    }
+}
+
+/// Reasons for having nothing to deploy, out of the registry's condition.
+fn nothing_to_deploy(reason: &str) -> &'static str {
+    NothingChosen::ALL
+        .into_iter()
+        .map(NothingChosen::as_str)
+        .find(|known| *known == reason)
+        .unwrap_or("RegistryUnavailable")
+}
+
+fn failure(status: &WerfBundleStatus) -> &str {
+    status
+        .history
+        .first()
+        .and_then(|entry| entry.message.as_deref())
+        .unwrap_or("failed")
+}
