@@ -50,13 +50,16 @@ pub enum Change {
     Echo,
 }
 
-/// The time in both its forms.
+/// When a change comes in.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
     /// For schedules.
     pub instant: Instant,
     /// For what is stored.
     pub wall: Timestamp,
+    /// What was found about the bundle is still on its way to the status, so what the status says
+    /// may be older than that.
+    pub telling: bool,
 }
 
 impl Book {
@@ -85,7 +88,7 @@ impl Book {
             }
             None => None,
         };
-        let change = compare(before.as_ref(), &watched);
+        let change = compare(before.as_ref(), &watched, now.telling);
         let entry = match (before, &change) {
             (Some(entry), Change::Echo) => Entry {
                 // While it rests, its rules can change unnoticed.
@@ -291,7 +294,7 @@ impl Entry {
     }
 }
 
-fn compare(before: Option<&Entry>, watched: &Watched) -> Change {
+fn compare(before: Option<&Entry>, watched: &Watched, telling: bool) -> Change {
     let unchanged = before.is_some_and(|entry| entry.watched.generation == watched.generation);
     let was_active = before.is_some_and(|entry| entry.watched.active().is_some());
     match (&watched.subscription, before) {
@@ -303,7 +306,7 @@ fn compare(before: Option<&Entry>, watched: &Watched) -> Change {
         (Ok(_), Some(_)) if !unchanged => Change::Edited,
         (Ok(_), Some(entry)) => {
             let reset = entry.watched.status.failures > 0 && watched.status.failures == 0;
-            if reset && entry.failures > 0 {
+            if reset && entry.failures > 0 && !telling {
                 Change::Reset
             } else {
                 Change::Echo

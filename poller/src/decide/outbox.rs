@@ -87,6 +87,11 @@ impl<T: Clone> Outbox<T> {
         })
     }
 
+    /// Something about a bundle is waiting.
+    pub fn tells(&self, key: &BundleKey) -> bool {
+        self.slots.contains_key(key)
+    }
+
     /// How many bundles have letters waiting.
     pub fn len(&self) -> usize {
         self.slots.len()
@@ -178,8 +183,9 @@ mod tests {
         assert_eq!(contents(&mut outbox, now), [""; 0], "one at a time");
         assert!(outbox.answered(&key("a"), 2, now));
         assert_eq!(contents(&mut outbox, now), ["failed again"]);
+        assert!(outbox.tells(&key("a")));
         assert!(outbox.answered(&key("a"), 3, now));
-        assert!(outbox.is_empty());
+        assert!(outbox.is_empty() && !outbox.tells(&key("a")));
     }
 
     #[test]

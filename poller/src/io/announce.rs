@@ -116,6 +116,11 @@ impl Courier {
         self.metrics.waiting(self.outbox.len());
     }
 
+    /// Something about the bundle has not been answered yet.
+    pub fn tells(&self, key: &BundleKey) -> bool {
+        self.outbox.tells(key)
+    }
+
     /// An announcement of the bundle has not been answered yet.
     pub fn announces(&self, key: &BundleKey) -> bool {
         self.outbox.announces(key)

@@ -40,6 +40,7 @@ impl Poller {
         let moment = Moment {
             instant: clock::instant(),
             wall: clock::now(),
+            telling: self.courier.tells(key),
         };
         let change = self.book.apply(key, watched.clone(), moment, jitter());
         let (namespace, name) = (&key.namespace, &key.name);

@@ -64,6 +64,7 @@ impl Clock {
         Moment {
             instant: self.0,
             wall: "2026-01-01T00:00:00Z".parse().unwrap(),
+            telling: false,
         }
     }
 }
@@ -108,6 +109,29 @@ fn a_count_set_to_zero_by_a_person_is_polled_at_once() {
     assert_eq!(apply(failing(bundle("u", 1), 0)), Change::Reset);
     assert_eq!(book.get(&key("a")).unwrap().failures, 0);
     assert_eq!(run(&mut book, clock.0, true), 1);
+}
+
+#[test]
+fn a_late_zero_of_our_own_is_no_reset() {
+    let clock = Clock::new();
+    let mut book = Book::new(4);
+    book.apply(
+        &key("a"),
+        failing(bundle("u", 1), 1),
+        clock.moment(),
+        Jitter::NONE,
+    );
+    let later = clock.0 + MINUTE;
+    assert_eq!(run(&mut book, later, true), 1);
+    assert_eq!(run(&mut book, later + 15 * MINUTE, false), 1);
+    // The zero of the recovery comes back while the new failure is on its way.
+    let telling = Moment {
+        telling: true,
+        ..clock.moment()
+    };
+    let change = book.apply(&key("a"), bundle("u", 1), telling, Jitter::NONE);
+    assert_eq!(change, Change::Echo);
+    assert_eq!(book.get(&key("a")).unwrap().failures, 1);
 }
 
 #[test]
@@ -406,7 +430,7 @@ proptest! {
         for (step, name, repository) in steps {
             let key = key(&name.to_string());
             generation += 1;
-            let moment = Moment { instant: now, wall: "2026-01-01T00:00:00Z".parse().unwrap() };
+            let moment = Moment { instant: now, wall: "2026-01-01T00:00:00Z".parse().unwrap(), telling: false };
             match step {
                 0 | 1 => {
                     let mut watched = of(repositories[repository], "u");
