@@ -3,7 +3,7 @@
 use serde_json::json;
 use werf_shared::bundle::status::JobStatus;
 
-use crate::tenant::{BUNDLE, in_namespace, jobs_per_attempt};
+use crate::tenant::{BUNDLE, in_namespace, jobs_per_attempt, namespace_object};
 
 #[tokio::test]
 async fn a_published_bundle_is_deployed_and_upgraded_by_a_push() -> anyhow::Result<()> {
@@ -59,9 +59,9 @@ async fn a_published_bundle_is_deployed_and_upgraded_by_a_push() -> anyhow::Resu
 #[tokio::test]
 async fn deleting_a_bundle_removes_its_jobs_in_any_namespace() -> anyhow::Result<()> {
     in_namespace("deleting", async |tenant| {
-        let elsewhere = "deleting-elsewhere";
+        let elsewhere = &*format!("elsewhere-{}", tenant.namespace);
         tenant.apply(&json!({"apiVersion": "v1", "kind": "List", "items": [
-            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": elsewhere}},
+            namespace_object(elsewhere),
             {"apiVersion": "v1", "kind": "ServiceAccount",
              "metadata": {"name": "werf-converge", "namespace": elsewhere}},
             {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
@@ -97,6 +97,9 @@ async fn a_suspended_bundle_is_left_alone_until_forced_or_resumed() -> anyhow::R
         let refused = tenant.converge(json!({})).await.unwrap_err().to_string();
         assert!(refused.contains("suspended"), "{refused}");
         assert!(tenant.jobs().await?.is_empty());
+        let status = tenant.status().await?;
+        assert!(status.announced.is_none(), "{:?}", status.announced);
+        assert_eq!(status.desired_tag, None);
         let answer = tenant
             .converge(json!({"tag": "v1.0.0", "force": true}))
             .await?;
@@ -157,11 +160,21 @@ async fn the_constraint_decides_also_backwards_and_a_shrunken_list_does_not() ->
         tenant.follow(json!({})).await?;
         tenant.synced("v2.0.0").await?;
         tenant.repository.delete(&newest).await?;
-        tenant.poll_now().await?;
-        assert_eq!(
-            tenant.status().await?.desired_tag.as_deref(),
-            Some("v2.0.0")
+        let answer = tenant.poll_now().await?;
+        assert_eq!(answer.get("tag"), None, "{answer}");
+        let reason = answer["reason"].as_str().unwrap_or_default();
+        assert!(
+            reason.starts_with("v2.0.0 is no longer in the list"),
+            "{answer}"
         );
+        let status = tenant
+            .until("it is told", |status| {
+                status.conditions.iter().any(|c| c.reason == "TagVanished")
+            })
+            .await?;
+        assert_eq!(status.desired_tag.as_deref(), Some("v2.0.0"));
+        assert_eq!(status.last_applied_tag.as_deref(), Some("v2.0.0"));
+        assert_eq!(tenant.jobs().await?.len(), 1);
         tenant
             .edit(json!({"registry": {"versionConstraint": "^1"}}))
             .await?;

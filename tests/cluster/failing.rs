@@ -87,7 +87,10 @@ async fn a_missing_service_account_is_named_and_no_job_is_made() -> anyhow::Resu
         let status = tenant.until("it failed", failed).await?;
         assert_eq!(
             status.last_error_message.as_deref(),
-            Some("ServiceAccount late does not exist in namespace homeless")
+            Some(&*format!(
+                "ServiceAccount late does not exist in namespace {}",
+                tenant.namespace
+            ))
         );
         assert!(tenant.jobs().await?.is_empty());
         let refused = tenant.converge(json!({})).await.unwrap_err().to_string();
@@ -98,14 +101,15 @@ async fn a_missing_service_account_is_named_and_no_job_is_made() -> anyhow::Resu
         // As the guides have it: create the account, then edit the bundle.
         let account = ["create", "serviceaccount", "late", "-n", &tenant.namespace];
         tenant.bed.kubectl(&account).await?;
+        let account = format!("--serviceaccount={}:late", tenant.namespace);
         let bind = [
             "create",
             "rolebinding",
             "late",
             "--role=werf-converge",
-            "--serviceaccount=homeless:late",
+            &account,
             "-n",
-            "homeless",
+            &tenant.namespace,
         ];
         tenant.bed.kubectl(&bind).await?;
         tenant

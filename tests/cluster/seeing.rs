@@ -73,7 +73,7 @@ async fn one_trace_runs_from_the_poll_to_the_status() -> anyhow::Result<()> {
                 .find(|line| line.contains(said) && line.contains(&trace));
             let line = line.with_context(|| format!("no line {said:?} in the trace"))?;
             let fields: Value = serde_json::from_str(line)?;
-            assert_eq!(fields["bundle.namespace"], "tracing", "{line}");
+            assert_eq!(fields["bundle.namespace"], *tenant.namespace, "{line}");
             assert_eq!(fields["tag"], "v1.0.0", "{line}");
         }
         Ok(())

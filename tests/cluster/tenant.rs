@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::Event;
+use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
@@ -12,15 +12,23 @@ use testbed::bundle::{Bundle, Repository};
 use werf_shared::bundle::status::{JobStatus, Phase};
 use werf_shared::bundle::{WerfBundle, WerfBundleStatus};
 
-use crate::bed::Bed;
+use crate::bed::{Bed, RUN, RUN_LABEL};
 use crate::turn::Turn;
 
 /// How long anything may take. Tests share two cores, and killed services are restarted with growing
-/// delays.
-const PATIENCE: Duration = Duration::from_secs(150);
+/// delays. A real werf is heavier than its stand-in.
+pub(crate) fn patience() -> Duration {
+    Duration::from_secs(if werf_is_real() { 400 } else { 150 })
+}
+
+fn werf_is_real() -> bool {
+    std::env::var_os("WERF_BINARY").is_some()
+}
 
 /// How often it is looked at.
-const LOOK: Duration = Duration::from_millis(100);
+pub(crate) const LOOK: Duration = Duration::from_millis(100);
+
+const POLL_NOW: &str = "werf.operator.v1alpha1.PollerService/PollNow";
 
 /// The bundle every tenant has.
 pub(crate) const BUNDLE: &str = "my-app";
@@ -54,10 +62,11 @@ async fn run(
     test: impl AsyncFnOnce(&Tenant) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let bed = Bed::ready().await?;
-    let path = format!("tenants/{name}");
+    let namespace = format!("{name}-{}", *RUN);
+    let path = format!("tenants/{namespace}");
     let tenant = Tenant {
         repository: Repository::new(&bed.cluster.registry_from_host(), &path)?,
-        namespace: name.to_owned(),
+        namespace,
         bed,
         path,
     };
@@ -67,7 +76,8 @@ async fn run(
         Err(error) => {
             let seen = tenant.everything().await;
             Err(error.context(format!(
-                "in namespace {name}, where this is seen:\n{seen}\n"
+                "in namespace {}, where this is seen:\n{seen}\n",
+                tenant.namespace
             )))
         }
     }
@@ -78,7 +88,7 @@ impl Tenant {
         let (namespace, account) = (&self.namespace, "werf-converge");
         let api = "rbac.authorization.k8s.io";
         let objects = json!({"apiVersion": "v1", "kind": "List", "items": [
-            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}},
+            namespace_object(namespace),
             {"apiVersion": "v1", "kind": "ServiceAccount",
              "metadata": {"name": account, "namespace": namespace}},
             {"apiVersion": format!("{api}/v1"), "kind": "Role",
@@ -110,6 +120,12 @@ impl Tenant {
     /// The spec of a bundle that follows this tenant's repository, with some fields changed.
     pub(crate) fn spec(&self, changes: Value) -> Value {
         let host = self.bed.cluster.registry_in_cluster();
+        // Several tests deploy at once on two cores.
+        let (cpu, memory, timeout) = if werf_is_real() {
+            ("500m", "512Mi", "5m")
+        } else {
+            ("150m", "256Mi", "2m")
+        };
         let mut spec = json!({
             "registry": {
                 "url": format!("{host}/{}", self.path),
@@ -118,9 +134,8 @@ impl Tenant {
             },
             "converge": {
                 "serviceAccountName": "werf-converge",
-                // Several tests deploy at once on two cores.
-                "resourceLimits": {"cpu": "150m", "memory": "256Mi"},
-                "timeout": "2m",
+                "resourceLimits": {"cpu": cpu, "memory": memory},
+                "timeout": timeout,
             },
         });
         merge(&mut spec, changes);
@@ -178,7 +193,7 @@ impl Tenant {
             if wish(&status) {
                 return Ok(status);
             }
-            if started.elapsed() > PATIENCE {
+            if started.elapsed() > patience() {
                 bail!("never: {what}");
             }
             tokio::time::sleep(LOOK).await;
@@ -193,7 +208,7 @@ impl Tenant {
     ) -> anyhow::Result<()> {
         let started = Instant::now();
         while !holds().await? {
-            if started.elapsed() > PATIENCE {
+            if started.elapsed() > patience() {
                 bail!("never: {what}");
             }
             tokio::time::sleep(LOOK).await;
@@ -224,18 +239,18 @@ impl Tenant {
     /// Polls now instead of in a minute. A poller that was just killed is asked again.
     pub(crate) async fn poll_now(&self) -> anyhow::Result<Value> {
         let request = json!({"namespace": self.namespace, "name": BUNDLE});
-        let method = "werf.operator.v1alpha1.PollerService/PollNow";
-        let started = Instant::now();
-        loop {
-            match self
-                .bed
-                .grpcurl("werf-operator-poller", method, &request)
+        answered(async || {
+            self.bed
+                .grpcurl("werf-operator-poller", POLL_NOW, &request)
                 .await
-            {
-                Err(_) if started.elapsed() < PATIENCE => tokio::time::sleep(LOOK).await,
-                answer => return answer,
-            }
-        }
+        })
+        .await
+    }
+
+    /// The same, by one Pod of the poller.
+    pub(crate) async fn poll_now_by(&self, pod: &Pod) -> anyhow::Result<Value> {
+        let request = json!({"namespace": self.namespace, "name": BUNDLE});
+        answered(async || self.bed.grpcurl_pod(pod, POLL_NOW, &request).await).await
     }
 
     /// Asks the executor to deploy now.
@@ -360,6 +375,25 @@ impl Tenant {
         }
         seen
     }
+}
+
+/// Asks until there is an answer.
+async fn answered(ask: impl AsyncFn() -> anyhow::Result<Value>) -> anyhow::Result<Value> {
+    let started = Instant::now();
+    loop {
+        match ask().await {
+            Err(_) if started.elapsed() < patience() => tokio::time::sleep(LOOK).await,
+            answer => return answer,
+        }
+    }
+}
+
+/// A namespace that the next run on the same cluster takes away.
+pub(crate) fn namespace_object(name: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Namespace",
+        "metadata": {"name": name, "labels": {RUN_LABEL: *RUN}},
+    })
 }
 
 /// Merges as RFC 7386 does, but for nulls.

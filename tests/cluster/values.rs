@@ -109,7 +109,10 @@ async fn a_missing_source_is_named_where_it_was_looked_for() -> anyhow::Result<(
             .await?;
         assert_eq!(
             status.last_error_message.as_deref(),
-            Some("failed to get ConfigMap 'config' from namespace 'sources'")
+            Some(&*format!(
+                "failed to get ConfigMap 'config' from namespace '{}'",
+                tenant.namespace
+            ))
         );
         assert!(tenant.jobs().await?.is_empty());
         Ok(())
