@@ -11,6 +11,8 @@ TESTBED = $(or $(CARGO_TARGET_DIR),target)/debug/testbed
 CLUSTER_TESTS = $(CARGO) test --workspace --features werf-tests/cluster --test cluster -- --test-threads=32
 
 export PROFILE
+# Where the installers of Rust and Go put them, for shells that were not told.
+export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/go/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help
@@ -37,7 +39,7 @@ bench: testbed ## Measure how quickly a new tag is deployed, with the programs a
 	$(TESTBED) --instance werf-operator-bench bench
 
 .PHONY: lint
-lint: ## Check formatting, lints, generated files and the borders between the parts
+lint: prerequisites ## Check formatting, lints, generated files and the borders between the parts
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --features werf-tests/cluster -- -D warnings
 	tests/check-borders

@@ -18,7 +18,7 @@ pub(super) fn go_version() -> anyhow::Result<String> {
     let output = Command::new("go")
         .args(["version"])
         .output()
-        .context("cannot run go: install Go 1.25 or later")?;
+        .context("cannot run go; see the README for what is needed")?;
     ensure!(output.status.success(), "`go version` failed: {output:?}");
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
