@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process_group};
 use testbed::cluster::{Cluster, Lifetime};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
-/// How long an interrupted command has to tidy up, twice.
+/// How long an interrupted command has to tidy up, and once more when it is asked again.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// What to run.
@@ -29,21 +29,20 @@ impl With {
     pub(super) async fn run(self, instance: &str) -> anyhow::Result<ExitCode> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hangup = signal(SignalKind::hangup())?;
         // Dropped halfway through, the start lets go of its cluster.
         let cluster = tokio::select! {
             cluster = Cluster::start(instance, Lifetime::WhileHeld) => cluster?,
             _ = terminate.recv() => return Ok(ExitCode::from(143)),
             _ = interrupt.recv() => return Ok(ExitCode::from(130)),
+            _ = hangup.recv() => return Ok(ExitCode::from(129)),
         };
         let mut child = self.spawn(instance, &cluster)?;
         let outcome = tokio::select! {
             status = child.wait() => status.map(exit_code),
-            _ = terminate.recv() => {
-                ask_to_end(&child);
-                Ok(end(child, 143).await)
-            }
-            // The terminal has told the command as well.
-            _ = interrupt.recv() => Ok(end(child, 130).await),
+            _ = terminate.recv() => Ok(end(child, Signal::TERM, 143).await),
+            _ = interrupt.recv() => Ok(end(child, Signal::INT, 130).await),
+            _ = hangup.recv() => Ok(end(child, Signal::HUP, 129).await),
         };
         if cluster.is_ours() {
             cluster.stop().await?;
@@ -57,28 +56,33 @@ impl With {
             .args(arguments)
             .env("TESTBED_INSTANCE", instance)
             .env("KUBECONFIG", cluster.kubeconfig())
+            // A group of its own, so that what the command starts hears of the end as well. The
+            // terminal's signals do not get there by themselves.
+            .process_group(0)
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("cannot run {}", program.display()))
     }
 }
 
-/// Waits for a command that should end by itself; one that does not is asked, then killed.
-async fn end(mut child: Child, code: u8) -> ExitCode {
-    for _ in 0..2 {
+/// Passes the signal on and waits for the command; one that does not end is asked, then killed.
+async fn end(mut child: Child, signal: Signal, code: u8) -> ExitCode {
+    for signal in [signal, Signal::TERM] {
+        tell_group(&child, signal);
         if timeout(GRACE, child.wait()).await.is_ok() {
-            break;
+            return ExitCode::from(code);
         }
-        ask_to_end(&child);
     }
+    tell_group(&child, Signal::KILL);
     ExitCode::from(code)
 }
 
-fn ask_to_end(child: &Child) {
+/// Signals the command and what it started.
+fn tell_group(child: &Child, signal: Signal) {
     let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
     // The number is the child's for as long as we have not waited for it.
-    if let Some(pid) = pid.and_then(Pid::from_raw) {
-        let _ = kill_process(pid, Signal::TERM);
+    if let Some(group) = pid.and_then(Pid::from_raw) {
+        let _ = kill_process_group(group, signal);
     }
 }
 
