@@ -14,6 +14,8 @@ const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// has none.
 pub fn libraries_of(program: &Path) -> anyhow::Result<Vec<File>> {
     let output = Command::new("ldd")
+        // Its words are read below, and it speaks the user's language.
+        .env("LC_ALL", "C")
         .arg(program)
         .output()
         .context("cannot run ldd")?;
