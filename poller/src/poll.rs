@@ -226,6 +226,11 @@ impl Poller {
     }
 
     fn delivered(&mut self, delivered: &Delivered) {
+        if delivered.refused
+            && let Some(remembered) = self.bundles.get_mut(&delivered.key)
+        {
+            remembered.told.lost();
+        }
         if !delivered.announcement {
             return;
         }

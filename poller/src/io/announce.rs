@@ -69,6 +69,8 @@ pub struct Delivered {
     pub verdict: Option<Verdict>,
     /// It was an announcement.
     pub announcement: bool,
+    /// The executor will not have it, so it knows nothing of it.
+    pub refused: bool,
     /// The executor's words.
     pub words: String,
 }
@@ -156,6 +158,7 @@ impl Courier {
         let _entered = span.enter();
         let announcement = letter.kind == Kind::Announcement;
         let now = clock::instant();
+        let refused = result.is_err();
         let (verdict, words) = match result {
             Ok(None) => {
                 debug!("Reported the poll");
@@ -194,6 +197,7 @@ impl Courier {
             key,
             verdict,
             announcement,
+            refused,
             words,
         })
     }

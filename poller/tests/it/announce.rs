@@ -33,6 +33,7 @@ fn verdict(verdict: Option<Verdict>, words: &str) -> Delivered {
         key: key(),
         verdict,
         announcement: true,
+        refused: verdict.is_none(),
         words: words.to_owned(),
     }
 }

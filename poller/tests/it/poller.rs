@@ -26,7 +26,7 @@ use werf_proto::v1alpha1::report_poll_request::Outcome;
 use werf_shared::bundle::{BundleKey, WerfBundle};
 use werf_shared::readiness::Readiness;
 
-use crate::executor::Executor;
+use crate::executor::{Executor, Told};
 use crate::scripted::{
     Asked, LIST, Scripted, bundle, conditional, digest_of, manifest, page, status,
 };
@@ -279,6 +279,27 @@ async fn a_lost_tag_moves_nothing_backwards() {
     );
     whole.ask().await.unwrap();
     assert!(whole.executor.was_told_nothing_more(), "told once");
+}
+
+#[rstest::rstest]
+#[case(tonic::Code::InvalidArgument)]
+#[case(tonic::Code::FailedPrecondition)]
+#[case(tonic::Code::PermissionDenied)]
+#[tokio::test]
+async fn a_report_that_was_refused_is_repeated_by_the_next_poll(#[case] code: tonic::Code) {
+    let mut whole = Whole::start(listing(&["v1.0.0"])).await;
+    whole.executor.will_answer(&[Err(code)]);
+    whole.apply(&json!({ "status": announced("v2.0.0") }));
+    whole.ask().await.unwrap();
+    let refused = whole.executor.next_report().await;
+    // The refusal may come back after the next poll.
+    let again = loop {
+        whole.ask().await.unwrap();
+        if let Ok(Told::Poll(report)) = whole.executor.told.try_recv() {
+            break report;
+        }
+    };
+    assert_eq!(again.outcome, refused.outcome);
 }
 
 #[tokio::test]
