@@ -2,6 +2,7 @@
 //! manifest of a tag. Every answer is bounded in size and time while it arrives.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -52,6 +53,11 @@ impl Registry {
             limits,
             allow_insecure,
         })
+    }
+
+    /// What a poll may take altogether: a list, and a look at everything that was chosen from it.
+    pub fn patience(&self) -> Duration {
+        self.limits.scan.saturating_mul(2)
     }
 
     /// Reads the tag list. With an `earlier` complete scan the registry may answer that nothing

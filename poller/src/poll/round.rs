@@ -2,8 +2,11 @@
 //! what was chosen. It reads and decides; telling and remembering is the loop's.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
+use tokio::time::{Instant, timeout_at};
 use werf_shared::bundle::BundleKey;
+use werf_shared::clock;
 use werf_shared::tag::{Digest, Tag};
 
 use crate::decide::book::Entry;
@@ -19,6 +22,9 @@ use crate::metrics::Answer;
 /// After so many answers of "not modified" the list is read in full once: a page can be the same
 /// although a new one has been added behind it.
 const TRUSTED_IN_A_ROW: u32 = 12;
+
+/// And after so long, however few answers that were.
+const TRUSTED_FOR: Duration = Duration::from_hours(1);
 
 /// A bundle to choose for, and what was chosen for it from the same list under the same rule.
 #[derive(Clone, Debug)]
@@ -36,6 +42,7 @@ pub struct Member {
 pub struct Cache {
     scan: Scan,
     trusted: u32,
+    read_at: Instant,
     contents: HashMap<Digest, Content>,
 }
 
@@ -83,21 +90,26 @@ pub async fn poll(
     members: Vec<Member>,
     cache: Option<Cache>,
 ) -> Round {
+    let started = clock::instant();
     let conditional = members.iter().all(|member| member.selection.is_some());
     let earlier = cache
         .as_ref()
-        .filter(|cache| conditional && cache.trusted < TRUSTED_IN_A_ROW)
+        .filter(|cache| conditional && cache.is_trusted(started))
         .map(|cache| &cache.scan);
     let listing = match registry.list(subscription, earlier).await {
         Ok(listing) => listing,
         Err(error) => return failed(&error.failure(), members, cache),
     };
     let listed = look(&listing, cache.as_ref());
-    let (known, trusted) =
-        cache.map_or_else(Default::default, |cache| (cache.contents, cache.trusted));
+    let (known, trusted, read_at) = match cache {
+        Some(cache) if listing.tags.is_none() => (cache.contents, cache.trusted + 1, cache.read_at),
+        Some(cache) => (cache.contents, 0, started),
+        None => (HashMap::new(), 0, started),
+    };
     let mut glance = Glance {
         registry,
         subscription,
+        deadline: started + registry.patience(),
         known,
         looked: HashMap::new(),
     };
@@ -106,11 +118,8 @@ pub async fn poll(
         ended.push(choose(member, &listing, &mut glance).await);
     }
     let cache = Cache {
-        trusted: if listing.tags.is_none() {
-            trusted + 1
-        } else {
-            0
-        },
+        trusted,
+        read_at,
         contents: glance.seen(),
         scan: listing.scan,
     };
@@ -118,6 +127,12 @@ pub async fn poll(
         listed: Ok(listed),
         cache: Some(cache),
         members: ended,
+    }
+}
+
+impl Cache {
+    fn is_trusted(&self, now: Instant) -> bool {
+        self.trusted < TRUSTED_IN_A_ROW && now.duration_since(self.read_at) < TRUSTED_FOR
     }
 }
 
@@ -191,6 +206,8 @@ async fn choose(mut member: Member, listing: &Listing, glance: &mut Glance<'_>) 
 struct Glance<'a> {
     registry: &'a Registry,
     subscription: &'a Subscription,
+    /// A host has few places for polls: one that hangs must not hold its own for every tag anew.
+    deadline: Instant,
     known: HashMap<Digest, Content>,
     looked: HashMap<Tag, Result<(Digest, Content), PollFailure>>,
 }
@@ -200,17 +217,14 @@ impl Glance<'_> {
         if let Some(looked) = self.looked.get(tag) {
             return looked.clone();
         }
-        let looked = self.read(tag).await;
+        let looked = timeout_at(self.deadline, self.read(tag)).await;
+        let looked = looked.unwrap_or_else(|_| Err(about(tag, PollFailure::timeout())));
         self.looked.insert(tag.clone(), looked.clone());
         looked
     }
 
     async fn read(&self, tag: &Tag) -> Result<(Digest, Content), PollFailure> {
-        let about_tag = |error: &RegistryError| {
-            let mut failure = error.failure();
-            failure.what = format!("{} (manifest of {tag})", failure.what);
-            failure
-        };
+        let about_tag = |error: &RegistryError| about(tag, error.failure());
         let digest = self.registry.digest(self.subscription, tag.as_str()).await;
         let digest = digest.map_err(|error| about_tag(&error))?;
         if let Some(content) = self.known.get(&digest) {
@@ -228,7 +242,12 @@ impl Glance<'_> {
     }
 }
 
+fn about(tag: &Tag, mut failure: PollFailure) -> PollFailure {
+    failure.what = format!("{} (manifest of {tag})", failure.what);
+    failure
+}
+
 fn not_a_manifest(error: NotAManifest, tag: &Tag) -> PollFailure {
     let class = crate::decide::failure::FailureClass::InvalidAnswer;
-    PollFailure::new(class, format!("{error} (manifest of {tag})"))
+    about(tag, PollFailure::new(class, error.to_string()))
 }

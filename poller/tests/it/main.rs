@@ -12,4 +12,5 @@ mod desk;
 mod executor;
 mod poller;
 mod registry;
+mod round;
 mod scripted;

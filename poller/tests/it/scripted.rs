@@ -115,6 +115,12 @@ pub(crate) fn conditional(asked: &Asked, etag: &str, tags: &[&str]) -> Response 
     }
 }
 
+/// A head, and then nothing.
+pub(crate) fn hanging() -> Response {
+    let never = futures::stream::pending::<Result<&str, std::io::Error>>();
+    with(200, &[], Body::from_stream(never))
+}
+
 pub(crate) fn bundle() -> Value {
     json!({
         "schemaVersion": 2,
