@@ -16,6 +16,8 @@ use werf_shared::supervise::Supervisor;
 use werf_shared::{admin, grpc, telemetry};
 
 use crate::args::PollerConfig;
+use crate::decide::book::Book;
+use crate::decide::schedule::ASKED_EVERY;
 use crate::io::announce::{Courier, connect};
 use crate::io::registry::Registry;
 use crate::io::{server, watch};
@@ -78,7 +80,8 @@ async fn start(config: &PollerConfig, supervisor: &mut Supervisor) -> anyhow::Re
 
     let http = Registry::new(config.limits.clone(), config.allow_insecure)?;
     let courier = Courier::new(connect(config.executor.clone()), metrics.clone());
-    let poller = Poller::new(config.per_host, http, courier, metrics, synced);
+    let book = Book::new(config.per_host, ASKED_EVERY);
+    let poller = Poller::new(book, http, courier, metrics, synced);
     supervisor.spawn("poll", async move {
         poller.run(queue, asked, shutdown).await;
         Ok(())

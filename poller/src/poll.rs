@@ -32,6 +32,9 @@ pub mod round;
 
 use round::{Cache, Member, Round};
 
+/// Wishes for one bundle that wait at once; more are a script's.
+const ASKS: usize = 16;
+
 /// The loop and everything it holds.
 pub struct Poller {
     book: Book,
@@ -70,16 +73,16 @@ impl fmt::Debug for Poller {
 }
 
 impl Poller {
-    /// A loop that polls nothing yet; `synced` is reported when the watch is complete.
+    /// A loop that polls by an empty book; `synced` is reported when the watch is complete.
     pub fn new(
-        per_host: usize,
+        book: Book,
         registry: Registry,
         courier: Courier,
         metrics: PollerMetrics,
         synced: ReadinessHandle,
     ) -> Self {
         Self {
-            book: Book::new(per_host),
+            book,
             registry,
             courier,
             metrics,
@@ -119,7 +122,13 @@ impl Poller {
 
     fn asked(&mut self, ask: Ask) {
         if self.book.ask(&ask.key, clock::instant()) {
-            self.asks.entry(ask.key.clone()).or_default().push(ask);
+            let waiting = self.asks.entry(ask.key.clone()).or_default();
+            waiting.retain(|ask| !ask.reply.is_closed());
+            if waiting.len() < ASKS {
+                waiting.push(ask);
+            } else {
+                let _gone = ask.reply.send(Err(Refusal::Crowded(ask.key)));
+            }
             return;
         }
         let key = ask.key.clone();
@@ -211,7 +220,9 @@ impl Poller {
             for ask in asks.extract_if(.., |ask| ask.key == key) {
                 let verdict = self.courier.announces(&key).then(|| {
                     let (sender, receiver) = oneshot::channel();
-                    self.verdicts.entry(key.clone()).or_default().push(sender);
+                    let waiting = self.verdicts.entry(key.clone()).or_default();
+                    waiting.retain(|sender| !sender.is_closed());
+                    waiting.push(sender);
                     receiver
                 });
                 let response = response.clone();

@@ -2,6 +2,7 @@
 //! poll, and lets bundles with the same subscription share one.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -17,6 +18,9 @@ use super::watched::{Subscription, Watched};
 pub struct Book {
     bundles: BTreeMap<BundleKey, Entry>,
     members: HashMap<Subscription, BTreeSet<BundleKey>>,
+    /// When a subscription was last polled only because somebody asked.
+    asked: HashMap<Subscription, Instant>,
+    asked_every: Duration,
     queue: Queue,
 }
 
@@ -29,8 +33,14 @@ pub struct Entry {
     pub rules_since: i64,
     /// Failed polls in a row.
     pub failures: u32,
+    /// When it is polled next.
     due: Instant,
+    /// When it would be polled next if nobody asked.
+    scheduled: Instant,
+    /// Something made it due since its last poll started.
     asked: bool,
+    /// The poll that runs was not due, but asked for.
+    early: bool,
 }
 
 /// What a change of a bundle means for polling.
@@ -63,9 +73,12 @@ pub struct Moment {
 }
 
 impl Book {
-    /// An empty book that allows so many polls of one host at once.
-    pub fn new(per_host: usize) -> Self {
+    /// An empty book that allows so many polls of one host at once, and polls that were only asked
+    /// for as far apart as this.
+    pub fn new(per_host: usize, asked_every: Duration) -> Self {
         Self {
+            asked: HashMap::new(),
+            asked_every,
             bundles: BTreeMap::new(),
             members: HashMap::new(),
             queue: Queue::new(per_host),
@@ -103,21 +116,28 @@ impl Book {
                     // The old failures say nothing about the new spec.
                     failures: 0,
                     due: now.instant,
+                    scheduled: now.instant,
                     asked: true,
+                    early: false,
                     watched,
                 }
             }
-            (None, _) => Entry {
-                rules_since: first_rules_since(&watched),
-                failures: if watched.edited_unseen() {
-                    0
-                } else {
-                    watched.status.failures
-                },
-                due: schedule::first(&watched, now.instant, now.wall, jitter),
-                asked: false,
-                watched,
-            },
+            (None, _) => {
+                let first = schedule::first(&watched, now.instant, now.wall, jitter);
+                Entry {
+                    rules_since: first_rules_since(&watched),
+                    failures: if watched.edited_unseen() {
+                        0
+                    } else {
+                        watched.status.failures
+                    },
+                    due: first,
+                    scheduled: first,
+                    asked: false,
+                    early: false,
+                    watched,
+                }
+            }
         };
         self.bundles.insert(key.clone(), entry);
         self.join(key);
@@ -154,7 +174,8 @@ impl Book {
         self.bundles.is_empty()
     }
 
-    /// Makes a bundle due now, whatever its interval; says whether that is possible.
+    /// Makes a bundle due, whatever its interval: now, or as soon as its subscription may be asked
+    /// for again. Says whether that is possible.
     pub fn ask(&mut self, key: &BundleKey, now: Instant) -> bool {
         let Some(entry) = self.bundles.get_mut(key) else {
             return false;
@@ -162,7 +183,12 @@ impl Book {
         let Some(subscription) = entry.watched.active().cloned() else {
             return false;
         };
-        entry.due = now;
+        let last = self.asked.get(&subscription);
+        let allowed = last.map_or(now, |last| now.max(*last + self.asked_every));
+        // One that is due before answers the wish as well; one that runs does not.
+        if entry.due <= now || entry.due > allowed {
+            entry.due = allowed;
+        }
         entry.asked = true;
         self.plan(&subscription);
         true
@@ -173,9 +199,16 @@ impl Book {
     pub fn start_due(&mut self, now: Instant) -> Vec<Started> {
         let started = self.queue.start_due(now);
         for (subscription, _) in &started {
+            let keys = self.members.get(subscription).into_iter().flatten();
+            let scheduled = keys.filter_map(|key| Some(self.bundles.get(key)?.scheduled));
+            let early = scheduled.min().is_some_and(|scheduled| scheduled > now);
+            if early {
+                self.asked.insert(subscription.clone(), now);
+            }
             for key in self.members.get(subscription).into_iter().flatten() {
                 if let Some(entry) = self.bundles.get_mut(key) {
                     entry.asked = false;
+                    entry.early = early;
                 }
             }
         }
@@ -213,17 +246,19 @@ impl Book {
             entry.watched.uid == then.uid && entry.watched.generation == then.generation
         })?;
         let before = entry.failures;
-        entry.failures = if succeeded {
-            0
+        // Whoever asks often must not make a bundle fail sooner than its schedule would.
+        let ahead = entry.early && before > 0 && now < entry.scheduled;
+        (entry.failures, entry.scheduled) = if succeeded {
+            (0, schedule::after_success(&entry.watched, now, jitter))
+        } else if ahead {
+            (before, entry.scheduled)
         } else {
-            (before + 1).min(schedule::SLOW_FROM)
+            let failures = (before + 1).min(schedule::SLOW_FROM);
+            let next = schedule::after_failure(&entry.watched, failures, now, jitter);
+            (failures, next)
         };
         if !entry.asked {
-            entry.due = if succeeded {
-                schedule::after_success(&entry.watched, now, jitter)
-            } else {
-                schedule::after_failure(&entry.watched, entry.failures, now, jitter)
-            };
+            entry.due = entry.scheduled;
         }
         Some((before, entry.failures))
     }
@@ -253,6 +288,7 @@ impl Book {
             members.remove(key);
             if members.is_empty() {
                 self.members.remove(subscription);
+                self.asked.remove(subscription);
                 self.queue.cancel(subscription);
             }
             self.plan(subscription);

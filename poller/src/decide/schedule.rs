@@ -17,6 +17,10 @@ pub const SLOW_FROM: u32 = FAILURE_LIMIT.unsigned_abs();
 /// Even a slow poll is not faster than this.
 const SLOWEST_BACKOFF: Duration = Duration::from_mins(8);
 
+/// A person looks again after some seconds; a script that asks in a loop must not hammer a registry.
+/// A call takes 9 s at most: enough to wait for this, and for a poll.
+pub const ASKED_EVERY: Duration = Duration::from_secs(5);
+
 /// After a start everything known is polled within this time: long enough to spread the load, short
 /// against the life of a process. With a longer one, a poller that is replaced every day would never
 /// get round to a bundle that is polled once a day.

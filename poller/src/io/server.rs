@@ -52,6 +52,9 @@ pub enum Refusal {
     /// It cannot be polled.
     #[error("WerfBundle {0} cannot be polled: {1}")]
     Unpollable(BundleKey, String),
+    /// Many wait for its poll already.
+    #[error("too many polls of WerfBundle {0} are asked for at once")]
+    Crowded(BundleKey),
 }
 
 /// The service, asking the poll loop.
@@ -140,5 +143,6 @@ fn status_of(refusal: &Refusal) -> Status {
         Refusal::Resting(_) | Refusal::Unpollable(..) => {
             Status::failed_precondition(refusal.to_string())
         }
+        Refusal::Crowded(_) => Status::resource_exhausted(refusal.to_string()),
     }
 }

@@ -2,6 +2,7 @@
 //! executor is told comes out.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use axum::response::Response;
 use kube::core::DeserializeGuard;
@@ -12,9 +13,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::sync::CancellationToken;
+use werf_poller::decide::book::Book;
 use werf_poller::io::announce::Courier;
 use werf_poller::io::registry::{Limits, Registry};
-use werf_poller::io::server::{self, Ask, Refusal, poll_span};
+use werf_poller::io::server::{self, Answer, Ask, Refusal, poll_span};
 use werf_poller::io::watch;
 use werf_poller::metrics::PollerMetrics;
 use werf_poller::poll::Poller;
@@ -28,7 +30,7 @@ use werf_shared::readiness::Readiness;
 
 use crate::executor::{Executor, Told};
 use crate::scripted::{
-    Asked, LIST, Scripted, bundle, conditional, digest_of, manifest, page, status,
+    Asked, LIST, Scripted, bundle, conditional, digest_of, hanging, manifest, page, status,
 };
 
 type Guarded = DeserializeGuard<WerfBundle>;
@@ -52,7 +54,8 @@ impl Whole {
         let courier = Courier::new(executor.channel(), metrics.clone());
         let http = Registry::new(Limits::default(), false).unwrap();
         let synced = readiness.expect("watch");
-        let poller = Poller::new(4, http, courier, metrics.clone(), synced);
+        let book = Book::new(4, Duration::ZERO);
+        let poller = Poller::new(book, http, courier, metrics.clone(), synced);
         let (events, stream) = mpsc::unbounded_channel();
         let (changes, queue) = mpsc::channel(watch::QUEUE);
         let (asks, asked) = mpsc::channel(server::QUEUE);
@@ -92,6 +95,14 @@ impl Whole {
         self.events.send(Ok(event)).unwrap();
     }
 
+    async fn send_ask(&self) -> oneshot::Receiver<Result<Answer, Refusal>> {
+        let key = BundleKey::new("team", "app");
+        let (reply, answer) = oneshot::channel();
+        let span = poll_span(&key);
+        self.asks.send(Ask { key, span, reply }).await.unwrap();
+        answer
+    }
+
     /// Asks until the loop has heard of the bundle: events and asks come in by different ways.
     async fn ask(&self) -> Result<PollNowResponse, Refusal> {
         loop {
@@ -103,11 +114,7 @@ impl Whole {
     }
 
     async fn ask_once(&self) -> Result<PollNowResponse, Refusal> {
-        let key = BundleKey::new("team", "app");
-        let (reply, answer) = oneshot::channel();
-        let span = poll_span(&key);
-        self.asks.send(Ask { key, span, reply }).await.unwrap();
-        let answer = answer.await.unwrap()?;
+        let answer = self.send_ask().await.await.unwrap()?;
         let mut response = answer.response;
         if let Some(verdict) = answer.verdict {
             response.verdict = verdict.await.unwrap();
@@ -194,6 +201,27 @@ async fn a_poll_on_demand_tells_what_it_saw_and_why() {
         seen.reason,
         "v1.0.0 is the highest version that satisfies ^1 (3 tags considered; passed over: 1 outside the constraint, 1 not versions)"
     );
+}
+
+#[tokio::test]
+async fn wishes_that_pile_up_are_turned_away() {
+    let whole = Whole::start(|_| hanging()).await;
+    whole.apply(&json!({}));
+    while whole.registry.asked().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let mut waiting = Vec::new();
+    for _ in 0..16 {
+        waiting.push(whole.send_ask().await);
+    }
+    let refused = whole.send_ask().await.await.unwrap().unwrap_err();
+    assert!(matches!(refused, Refusal::Crowded(_)));
+    // Who has gone away makes room.
+    drop(waiting.pop());
+    let mut answer = whole.send_ask().await;
+    let patience = Duration::from_millis(50);
+    let waits = tokio::time::timeout(patience, &mut answer).await;
+    assert!(waits.is_err(), "{waits:?}");
 }
 
 #[tokio::test]
@@ -348,7 +376,7 @@ async fn failures_and_the_recovery_are_reported() {
     let mut whole = Whole::start(|_| status(401)).await;
     let repository = whole.registry.repository();
     whole.apply(&json!({ "status": announced("v1.0.0") }));
-    for count in 1..=2 {
+    for _ in 0..2 {
         let seen = whole.ask().await.unwrap();
         let message = format!("error polling registry: {repository}: 401 unauthorized");
         assert_eq!((seen.http_status, &seen.reason), (401, &message));
@@ -358,7 +386,8 @@ async fn failures_and_the_recovery_are_reported() {
         assert_eq!(failed.class(), FailureClass::Authentication);
         assert_eq!(
             (failed.message, failed.consecutive_failures),
-            (message, count)
+            (message, 1),
+            "asking again counts no further"
         );
     }
     whole.registry.now_answers(listing(&["v1.0.0"]));

@@ -1,7 +1,5 @@
 //! Who is polled when: edits, resets, echoes, sharing, and busy hosts.
 
-use std::time::Duration;
-
 use proptest::prelude::*;
 use werf_shared::bundle::status::Announced;
 
@@ -53,6 +51,10 @@ fn key(name: &str) -> BundleKey {
     BundleKey::new("team", name)
 }
 
+fn book(per_host: usize) -> Book {
+    Book::new(per_host, Duration::from_secs(5))
+}
+
 struct Clock(Instant);
 
 impl Clock {
@@ -84,7 +86,7 @@ fn run(book: &mut Book, now: Instant, succeeded: bool) -> usize {
 #[test]
 fn an_edit_is_polled_at_once_and_an_echo_is_not() {
     let clock = Clock::new();
-    let mut book = Book::new(4);
+    let mut book = book(4);
     let apply =
         |book: &mut Book, watched| book.apply(&key("a"), watched, clock.moment(), Jitter::NONE);
     assert_eq!(apply(&mut book, bundle("u", 1)), Change::Added);
@@ -102,7 +104,7 @@ fn an_edit_is_polled_at_once_and_an_echo_is_not() {
 #[test]
 fn a_count_set_to_zero_by_a_person_is_polled_at_once() {
     let clock = Clock::new();
-    let mut book = Book::new(4);
+    let mut book = book(4);
     let mut apply = |watched| book.apply(&key("a"), watched, clock.moment(), Jitter::NONE);
     apply(failing(bundle("u", 1), 6));
     assert_eq!(apply(failing(bundle("u", 1), 5)), Change::Echo);
@@ -114,7 +116,7 @@ fn a_count_set_to_zero_by_a_person_is_polled_at_once() {
 #[test]
 fn a_late_zero_of_our_own_is_no_reset() {
     let clock = Clock::new();
-    let mut book = Book::new(4);
+    let mut book = book(4);
     book.apply(
         &key("a"),
         failing(bundle("u", 1), 1),
@@ -137,7 +139,7 @@ fn a_late_zero_of_our_own_is_no_reset() {
 #[test]
 fn an_edit_starts_the_count_of_failures_over() {
     let clock = Clock::new();
-    let mut book = Book::new(4);
+    let mut book = book(4);
     let apply =
         |book: &mut Book, watched| book.apply(&key("a"), watched, clock.moment(), Jitter::NONE);
     apply(&mut book, failing(bundle("u", 1), 6));
@@ -157,7 +159,7 @@ fn an_edit_starts_the_count_of_failures_over() {
 #[test]
 fn an_edit_nobody_watched_starts_the_count_over_too() {
     let clock = Clock::new();
-    let mut book = Book::new(4);
+    let mut book = book(4);
     let mut edited = failing(bundle("u", 2), 6);
     edited.status.reported = Some(1);
     book.apply(&key("a"), edited, clock.moment(), Jitter::NONE);
@@ -168,7 +170,7 @@ fn an_edit_nobody_watched_starts_the_count_over_too() {
 #[test]
 fn the_zero_after_a_recovery_is_an_echo() {
     let clock = Clock::new();
-    let mut book = Book::new(4);
+    let mut book = book(4);
     book.apply(
         &key("a"),
         failing(bundle("u", 1), 1),
@@ -185,7 +187,7 @@ fn the_zero_after_a_recovery_is_an_echo() {
 #[test]
 fn failures_are_counted_to_six_and_slow_down() {
     let clock = Clock::new();
-    let mut book = Book::new(4);
+    let mut book = book(4);
     book.apply(&key("a"), bundle("u", 1), clock.moment(), Jitter::NONE);
     let mut now = clock.0;
     let mut waits = Vec::new();
@@ -202,7 +204,7 @@ fn failures_are_counted_to_six_and_slow_down() {
 #[test]
 fn a_suspended_bundle_rests_until_it_is_edited() {
     let clock = Clock::new();
-    let mut book = Book::new(4);
+    let mut book = book(4);
     let mut apply = |watched| book.apply(&key("a"), watched, clock.moment(), Jitter::NONE);
     apply(bundle("u", 1));
     let suspended = |generation| Watched {
@@ -218,7 +220,7 @@ fn a_suspended_bundle_rests_until_it_is_edited() {
 #[test]
 fn bundles_of_one_repository_share_the_poll_at_the_shortest_interval() {
     let clock = Clock::new();
-    let mut book = Book::new(4);
+    let mut book = book(4);
     let quick = Watched {
         interval: 5 * MINUTE,
         ..bundle("quick", 1)
@@ -243,7 +245,7 @@ fn bundles_of_one_repository_share_the_poll_at_the_shortest_interval() {
 #[test]
 fn a_busy_host_delays_nobody_else() {
     let clock = Clock::new();
-    let mut book = Book::new(2);
+    let mut book = book(2);
     for n in 0..5 {
         let watched = of(&format!("slow.example.com/app{n}"), &format!("u{n}"));
         book.apply(
@@ -276,7 +278,7 @@ fn a_busy_host_delays_nobody_else() {
 #[test]
 fn a_bundle_that_left_a_busy_host_holds_up_nobody_in_line() {
     let clock = Clock::new();
-    let mut book = Book::new(1);
+    let mut book = book(1);
     for n in 0..3 {
         let watched = of(&format!("slow.example.com/app{n}"), &format!("u{n}"));
         book.apply(
@@ -299,7 +301,7 @@ fn a_bundle_that_left_a_busy_host_holds_up_nobody_in_line() {
 #[test]
 fn polls_of_all_hosts_together_are_bounded() {
     let clock = Clock::new();
-    let mut book = Book::new(4);
+    let mut book = book(4);
     for n in 0..300 {
         let watched = of(&format!("host{n}.example.com/app"), &format!("u{n}"));
         book.apply(
@@ -323,7 +325,7 @@ fn polls_of_all_hosts_together_are_bounded() {
 #[test]
 fn an_edit_during_a_poll_is_polled_after_it() {
     let clock = Clock::new();
-    let mut book = Book::new(4);
+    let mut book = book(4);
     book.apply(&key("a"), bundle("u", 1), clock.moment(), Jitter::NONE);
     let started = book.start_due(clock.0);
     book.apply(&key("a"), bundle("u", 2), clock.moment(), Jitter::NONE);
@@ -340,7 +342,7 @@ fn an_edit_during_a_poll_is_polled_after_it() {
 #[test]
 fn asking_during_a_poll_is_answered_by_the_next_one() {
     let clock = Clock::new();
-    let mut book = Book::new(4);
+    let mut book = book(4);
     book.apply(&key("a"), bundle("u", 1), clock.moment(), Jitter::NONE);
     let started = book.start_due(clock.0);
     assert!(book.ask(&key("a"), clock.0));
@@ -351,9 +353,64 @@ fn asking_during_a_poll_is_answered_by_the_next_one() {
 }
 
 #[test]
+fn a_repository_is_not_polled_as_often_as_people_ask() {
+    let clock = Clock::new();
+    let mut book = book(4);
+    for name in ["a", "b"] {
+        book.apply(&key(name), bundle(name, 1), clock.moment(), Jitter::NONE);
+    }
+    let second = |n: u64| clock.0 + Duration::from_secs(n);
+    assert_eq!(run(&mut book, second(0), true), 1);
+    let mut polls = 0;
+    for n in 1..=12 {
+        assert!(book.ask(&key(if n % 2 == 0 { "a" } else { "b" }), second(n)));
+        polls += run(&mut book, second(n), true);
+    }
+    assert_eq!(polls, 3, "at 1, 6 and 11 s");
+    assert_eq!(book.wake(), Some(second(16)), "the last wish is not lost");
+    assert_eq!(run(&mut book, second(16), true), 1);
+    assert_eq!(book.wake(), Some(second(16) + 15 * MINUTE));
+}
+
+#[test]
+fn an_edit_does_not_wait_for_what_people_asked() {
+    let clock = Clock::new();
+    let mut book = book(4);
+    book.apply(&key("a"), bundle("u", 1), clock.moment(), Jitter::NONE);
+    assert_eq!(run(&mut book, clock.0, true), 1);
+    book.ask(&key("a"), clock.0);
+    assert_eq!(run(&mut book, clock.0, true), 1);
+    book.apply(&key("a"), bundle("u", 2), clock.moment(), Jitter::NONE);
+    assert_eq!(run(&mut book, clock.0, true), 1);
+}
+
+#[test]
+fn asking_often_does_not_make_a_bundle_fail_sooner() {
+    let clock = Clock::new();
+    let mut book = book(4);
+    book.apply(&key("a"), bundle("u", 1), clock.moment(), Jitter::NONE);
+    let second = |n: u64| clock.0 + Duration::from_secs(n);
+    assert_eq!(run(&mut book, second(0), false), 1);
+    for n in [1, 10, 20] {
+        book.ask(&key("a"), second(n));
+        assert_eq!(run(&mut book, second(n), false), 1);
+        assert_eq!(book.get(&key("a")).unwrap().failures, 1);
+        assert_eq!(book.wake(), Some(second(30)), "the schedule stands");
+    }
+    assert_eq!(run(&mut book, second(30), false), 1);
+    assert_eq!(book.get(&key("a")).unwrap().failures, 2);
+    // Asked for while it is well, a failure is the first.
+    assert_eq!(run(&mut book, second(90), true), 1);
+    book.ask(&key("a"), second(100));
+    assert_eq!(run(&mut book, second(100), false), 1);
+    assert_eq!(book.get(&key("a")).unwrap().failures, 1);
+    assert_eq!(book.wake(), Some(second(130)));
+}
+
+#[test]
 fn rules_hold_since_the_generation_that_brought_them() {
     let clock = Clock::new();
-    let mut book = Book::new(4);
+    let mut book = book(4);
     let mut since = |watched| {
         book.apply(&key("a"), watched, clock.moment(), Jitter::NONE);
         book.get(&key("a")).unwrap().rules_since
@@ -396,7 +453,7 @@ fn after_a_restart_only_a_tag_of_the_present_spec_holds_back(
     #[case] holds: bool,
 ) {
     let clock = Clock::new();
-    let mut book = Book::new(4);
+    let mut book = book(4);
     let mut watched = announced(bundle("u", 1), "v2");
     watched.generation = generation;
     watched.status.reported = reported;
@@ -410,7 +467,7 @@ fn after_a_restart_only_a_tag_of_the_present_spec_holds_back(
 #[test]
 fn a_bundle_created_again_starts_over() {
     let clock = Clock::new();
-    let mut book = Book::new(4);
+    let mut book = book(4);
     let mut apply = |watched| book.apply(&key("a"), watched, clock.moment(), Jitter::NONE);
     apply(failing(bundle("first", 1), 6));
     assert_eq!(apply(bundle("second", 1)), Change::Added);
@@ -423,7 +480,7 @@ proptest! {
     #[test]
     fn every_active_bundle_keeps_being_polled(steps in proptest::collection::vec((0_u8..6, 0_usize..4, 0_usize..3), 1..80)) {
         let mut now = Clock::new().0;
-        let mut book = Book::new(1);
+        let mut book = book(1);
         let mut running: Vec<Subscription> = Vec::new();
         let mut generation = 1;
         let repositories = ["a.example.com/x", "a.example.com/y", "b.example.com/x"];
