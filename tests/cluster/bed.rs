@@ -137,6 +137,25 @@ impl Bed {
             .items)
     }
 
+    /// What both services logged. A replica that only just starts has logged nothing yet, and kubectl
+    /// would fail for it.
+    pub(crate) async fn logs(&self) -> anyhow::Result<String> {
+        let mut logs = String::new();
+        for component in ["poller", "executor"] {
+            for pod in self.pods_of(component).await? {
+                let phase = pod
+                    .status
+                    .as_ref()
+                    .and_then(|status| status.phase.as_deref());
+                if phase == Some("Running") {
+                    let name = pod.name_any();
+                    logs += &self.kubectl(&["logs", "-n", NAMESPACE, &name]).await?;
+                }
+            }
+        }
+        Ok(logs)
+    }
+
     /// Ends every process of `poller` or `executor` as `kill -9` does. Returns how many there were;
     /// one that another test was quicker with counts.
     pub(crate) async fn kill(&self, component: &str) -> anyhow::Result<usize> {

@@ -58,15 +58,7 @@ async fn one_trace_runs_from_the_poll_to_the_status() -> anyhow::Result<()> {
         let annotations = jobs[0].metadata.annotations.clone().unwrap_or_default();
         let carried = &annotations["operator.werf.io/traceparent"];
         assert!(carried.contains(&trace), "{carried}");
-        let logs = [
-            "logs",
-            "-n",
-            NAMESPACE,
-            "-l",
-            "control-plane=controller-manager",
-            "--tail=-1",
-        ];
-        let logs = tenant.bed.kubectl(&logs).await?;
+        let logs = tenant.bed.logs().await?;
         for said in ["Found tag", "New tag wanted", "Job created", "Synced"] {
             let line = logs
                 .lines()

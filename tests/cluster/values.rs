@@ -50,15 +50,7 @@ async fn values_are_applied_and_secrets_stay_secret() -> anyhow::Result<()> {
             .bed
             .kubectl(&["get", "events", "-A", "-o", "json"])
             .await?;
-        let logs = [
-            "logs",
-            "-n",
-            "k8s-werf-operator-go-system",
-            "-l",
-            "control-plane=controller-manager",
-            "--tail=-1",
-        ];
-        let logs = tenant.bed.kubectl(&logs).await?;
+        let logs = tenant.bed.logs().await?;
         let places = [
             ("Jobs", jobs),
             ("bundle", bundle),
