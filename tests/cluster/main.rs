@@ -3,6 +3,7 @@
 //! a service shows the others that it does no harm.
 
 mod bed;
+mod confirming;
 mod deploying;
 mod failing;
 mod killing;

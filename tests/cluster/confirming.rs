@@ -1,0 +1,125 @@
+//! A Job runs only after the status says that it exists: whoever dies, or is refused, in between
+//! leaves a Job that never runs.
+
+use serde_json::json;
+use werf_shared::bundle::status::Phase;
+
+use crate::tenant::{BUNDLE, Tenant, in_namespace_roughly, jobs_per_attempt};
+
+/// Lets nobody write into a status of this namespace that a Job runs.
+async fn forbid_confirmation(tenant: &Tenant) -> anyhow::Result<()> {
+    let name = &tenant.namespace;
+    let api = "admissionregistration.k8s.io/v1";
+    tenant
+        .apply(&json!({"apiVersion": "v1", "kind": "List", "items": [
+            {"apiVersion": api, "kind": "ValidatingAdmissionPolicy", "metadata": {"name": name},
+             "spec": {
+                "failurePolicy": "Fail",
+                "matchConstraints": {"resourceRules": [{
+                    "apiGroups": ["werf.io"], "apiVersions": ["v1alpha1"],
+                    "operations": ["UPDATE"], "resources": ["werfbundles/status"],
+                }]},
+                "validations": [{
+                    "expression": "object.status.?lastJobStatus.orValue('') != 'Running'",
+                    "message": "not now",
+                }],
+             }},
+            {"apiVersion": api, "kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": name},
+             "spec": {
+                "policyName": name,
+                "validationActions": ["Deny"],
+                "matchResources": {"namespaceSelector": {"matchLabels": {
+                    "kubernetes.io/metadata.name": name,
+                }}},
+             }},
+        ]}))
+        .await?;
+    // A policy is in force some time after it was made.
+    let running = r#"{"status":{"lastJobStatus":"Running"}}"#;
+    let attempt = [
+        "patch",
+        "werfbundle",
+        BUNDLE,
+        "-n",
+        name,
+        "--subresource=status",
+        "--dry-run=server",
+        "--type=merge",
+        "-p",
+        running,
+    ];
+    tenant
+        .eventually("the policy is in force", async || {
+            Ok(tenant.bed.kubectl(&attempt).await.is_err())
+        })
+        .await
+}
+
+#[tokio::test]
+async fn an_executor_killed_between_job_and_confirmation_leaves_one_job_that_runs_once()
+-> anyhow::Result<()> {
+    in_namespace_roughly("confirming", async |tenant| {
+        tenant.publish("v1.0.0").await?;
+        tenant.follow(json!({"suspend": true})).await?;
+        forbid_confirmation(tenant).await?;
+        tenant.edit(json!({"suspend": false})).await?;
+        let status = tenant
+            .until("the confirmation is refused", |status| {
+                status.active_job_name.is_some() && status.phase == Some(Phase::Failed)
+            })
+            .await?;
+        assert_eq!(status.last_job_status, None);
+        let jobs = tenant.jobs().await?;
+        assert_eq!(jobs.len(), 1);
+        let spec = jobs[0].spec.clone().unwrap_or_default();
+        assert_eq!(
+            spec.suspend,
+            Some(true),
+            "it runs although the status does not know it"
+        );
+        let pods = ["get", "pods", "-n", &tenant.namespace, "-o", "name"];
+        assert_eq!(tenant.bed.kubectl(&pods).await?.trim(), "");
+
+        tenant.bed.kill_one_at_least("executor").await?;
+        let policy = "validatingadmissionpolicybinding";
+        tenant
+            .bed
+            .kubectl(&["delete", policy, &tenant.namespace])
+            .await?;
+        let status = tenant.synced("v1.0.0").await?;
+        assert_eq!((status.run, status.attempt), (1, 1));
+        assert_eq!(jobs_per_attempt(&tenant.jobs().await?), [1]);
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_job_whose_claim_is_given_up_never_runs() -> anyhow::Result<()> {
+    in_namespace_roughly("giving-up", async |tenant| {
+        tenant.publish("v1.0.0").await?;
+        tenant.follow(json!({"suspend": true})).await?;
+        forbid_confirmation(tenant).await?;
+        tenant.edit(json!({"suspend": false})).await?;
+        let status = tenant
+            .until("the confirmation is refused", |status| {
+                status.active_job_name.is_some() && status.phase == Some(Phase::Failed)
+            })
+            .await?;
+        let given_up = status.active_job_name.unwrap_or_default();
+        // Other inputs: the Job that waits is for the wrong ones.
+        let policy = "validatingadmissionpolicybinding";
+        tenant.edit(json!({"converge": {"timeout": "3m"}})).await?;
+        tenant
+            .bed
+            .kubectl(&["delete", policy, &tenant.namespace])
+            .await?;
+        let status = tenant.synced("v1.0.0").await?;
+        assert_eq!(status.history.len(), 1);
+        assert_ne!(status.history[0].job, given_up);
+        let left: Vec<_> = tenant.jobs().await?;
+        assert_eq!(left.len(), 1, "the Job that never ran is still there");
+        Ok(())
+    })
+    .await
+}
