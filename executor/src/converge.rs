@@ -16,6 +16,7 @@ use crate::decide::inputs::InputsKey;
 use crate::decide::plan::{self, Situation};
 use crate::io::api::ApiError;
 use crate::io::sources::FetchError;
+use crate::io::watch::{Again, Failure};
 use crate::io::{bundles, jobs};
 use crate::metrics::ConvergeMetrics;
 
@@ -55,15 +56,6 @@ pub struct Context {
     pub resolving: Semaphore,
 }
 
-/// When to look at a bundle again without being told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Again {
-    /// Only when something changes.
-    OnChange,
-    /// After this long at the latest.
-    After(Duration),
-}
-
 /// Why a pass ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum ConvergeError {
@@ -78,9 +70,8 @@ pub enum ConvergeError {
     NoHeadway,
 }
 
-impl ConvergeError {
-    /// What it means for trying again.
-    pub fn class(&self) -> Class {
+impl Failure for ConvergeError {
+    fn class(&self) -> Class {
         match self {
             Self::Api(error) => error.class(),
             Self::Sources(error) => error.class(),

@@ -11,7 +11,7 @@ use super::begin::resolve_values;
 use super::record::record;
 use super::settle::{cannot_prepare, patch_status};
 use super::trace::{Part, span_of_run};
-use super::{Again, Context, ConvergeError, LOOK_AGAIN, Next};
+use super::{Context, ConvergeError, LOOK_AGAIN, Next};
 use crate::decide::inputs;
 use crate::decide::job::{self, BundleIdentity, JobOrder};
 use crate::decide::outcome::{self, Cause, Outcome, Progress};
@@ -22,6 +22,7 @@ use crate::decide::values::Values;
 use crate::io::api::ApiError;
 use crate::io::events::{self, Reason};
 use crate::io::jobs::Ownership;
+use crate::io::watch::Again;
 use crate::io::{bundles, jobs};
 
 /// Looks at the Job of a claimed run and takes it further.

@@ -8,12 +8,13 @@ use werf_shared::clock;
 use werf_shared::error::chain;
 
 use super::trace::{Part, span_of_run};
-use super::{Again, Context, ConvergeError, Next, PREPARE_AGAIN};
+use super::{Context, ConvergeError, Next, PREPARE_AGAIN};
 use crate::decide::settings::Settings;
 use crate::decide::status::{self, Standing};
 use crate::io::api::ApiError;
 use crate::io::bundles;
 use crate::io::events::{self, Reason};
+use crate::io::watch::Again;
 
 /// A longer obstacle is cut here, once, so that what is compared is what was stored.
 const OBSTACLE_LIMIT: usize = 1000;

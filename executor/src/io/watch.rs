@@ -21,7 +21,20 @@ use werf_shared::error::{Class, chain};
 use werf_shared::names::{OPERATOR, annotation, label};
 use werf_shared::readiness::ReadinessHandle;
 
-use crate::converge::{Again, ConvergeError};
+/// When to look at a bundle again without being told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// Only when something changes.
+    OnChange,
+    /// After this long at the latest.
+    After(Duration),
+}
+
+/// A pass that failed.
+pub trait Failure: std::error::Error + Send + Sync + 'static {
+    /// What it means for trying again.
+    fn class(&self) -> Class;
+}
 
 /// A bundle as it is watched: perhaps not decodable.
 pub type Watched = DeserializeGuard<WerfBundle>;
@@ -53,7 +66,7 @@ impl BundleWatch {
     }
 
     /// Calls `pass` for each bundle that may need it, until `shutdown`.
-    pub async fn run<P, F>(
+    pub async fn run<P, F, E>(
         self,
         pass: P,
         synced: ReadinessHandle,
@@ -61,7 +74,8 @@ impl BundleWatch {
     ) -> anyhow::Result<()>
     where
         P: Fn(BundleKey) -> F + Send + Sync + 'static,
-        F: Future<Output = Result<Again, ConvergeError>> + Send + 'static,
+        F: Future<Output = Result<Again, E>> + Send + 'static,
+        E: Failure,
     {
         let store = self.controller.store();
         let jobs: Api<PartialObjectMeta<Job>> = Api::all(self.client);
@@ -73,7 +87,7 @@ impl BundleWatch {
                 .graceful_shutdown_on(shutdown.cancelled_owned())
                 .run(
                     |bundle, pass: Arc<P>| reconcile(bundle, pass),
-                    |_, failure: &ConvergeError, _| Action::requeue(delay_after(failure)),
+                    |_, failure: &E, _| Action::requeue(delay_after(failure)),
                     pass,
                 )
         );
@@ -95,10 +109,11 @@ impl BundleWatch {
     }
 }
 
-async fn reconcile<P, F>(watched: Arc<Watched>, pass: Arc<P>) -> Result<Action, ConvergeError>
+async fn reconcile<P, F, E>(watched: Arc<Watched>, pass: Arc<P>) -> Result<Action, E>
 where
     P: Fn(BundleKey) -> F,
-    F: Future<Output = Result<Again, ConvergeError>>,
+    F: Future<Output = Result<Again, E>>,
+    E: Failure,
 {
     let key = BundleKey::new(watched.namespace().unwrap_or_default(), watched.name_any());
     if let Err(invalid) = &watched.0 {
@@ -116,7 +131,7 @@ where
     }
 }
 
-fn delay_after(failure: &ConvergeError) -> Duration {
+fn delay_after(failure: &impl Failure) -> Duration {
     match failure.class() {
         Class::Transient => Duration::from_secs(2),
         Class::Rejected => Duration::from_secs(30),
