@@ -26,7 +26,7 @@ async fn a_published_bundle_is_deployed_and_upgraded_by_a_push() -> anyhow::Resu
         assert_eq!(status.history.len(), 2);
         assert_eq!(jobs_per_attempt(&tenant.jobs().await?), [1, 1]);
         let log = status.last_job_logs.unwrap_or_default();
-        assert!(log.contains("Succeeded release"), "{log}");
+        assert!(log.contains("release \"my-app\""), "{log}");
 
         let ready = [
             "wait",
