@@ -30,6 +30,7 @@ stop: testbed ## Stop the local cluster
 .PHONY: test
 test: testbed ## Run all tests, those on a real cluster included
 	$(CARGO) test --workspace --lib --bins --tests
+	$(CARGO) test --workspace --lib helm -- --ignored
 	cd tests/werf-stand-in && go test ./...
 	$(TESTBED) --instance werf-operator-test with -- $(CLUSTER_TESTS)
 
