@@ -14,6 +14,7 @@ use werf_proto::v1alpha1::executor_service_server::ExecutorService;
 use werf_shared::bundle::{BundleKey, WerfBundle};
 use werf_shared::clock;
 use werf_shared::error::chain;
+use werf_shared::tag::Tag;
 use werf_shared::telemetry::propagation;
 
 use crate::converge::trace::trace_id;
@@ -198,14 +199,9 @@ impl ExecutorService for Receiver {
         &self,
         request: Request<proto::AnnounceTagRequest>,
     ) -> Result<Response<proto::AnnounceTagResponse>, Status> {
-        let message = request.get_ref();
-        let span = admit(
-            &message.namespace,
-            &message.name,
-            Some(&message.tag),
-            request.metadata(),
-        );
-        let (key, announcement) = parse::announcement(request.into_inner())?;
+        let (metadata, _, message) = request.into_parts();
+        let (key, announcement) = parse::announcement(message)?;
+        let span = admit(&key, Some(announcement.tag.as_str()), &metadata);
         let answer = self.announce(key, announcement).instrument(span).await?;
         Ok(Response::new(answer))
     }
@@ -214,9 +210,9 @@ impl ExecutorService for Receiver {
         &self,
         request: Request<proto::ReportPollRequest>,
     ) -> Result<Response<proto::ReportPollResponse>, Status> {
-        let message = request.get_ref();
-        let span = admit(&message.namespace, &message.name, None, request.metadata());
-        let (key, report) = parse::report(request.into_inner())?;
+        let (metadata, _, message) = request.into_parts();
+        let (key, report) = parse::report(message)?;
+        let span = admit(&key, None, &metadata);
         self.report(key, report).instrument(span).await?;
         Ok(Response::new(proto::ReportPollResponse {}))
     }
@@ -225,14 +221,9 @@ impl ExecutorService for Receiver {
         &self,
         request: Request<proto::ConvergeRequest>,
     ) -> Result<Response<proto::ConvergeResponse>, Status> {
-        let message = request.get_ref();
-        let span = admit(
-            &message.namespace,
-            &message.name,
-            Some(&message.tag),
-            request.metadata(),
-        );
-        let (key, wish) = parse::wish(request.into_inner())?;
+        let (metadata, _, message) = request.into_parts();
+        let (key, wish) = parse::wish(message)?;
+        let span = admit(&key, wish.tag.as_ref().map(Tag::as_str), &metadata);
         let answer = self.converge_now(key, wish).instrument(span).await?;
         Ok(Response::new(answer))
     }
@@ -251,12 +242,13 @@ impl ExecutorService for Receiver {
     }
 }
 
-/// The span of a call, in the trace of its caller.
-fn admit(namespace: &str, name: &str, tag: Option<&str>, metadata: &MetadataMap) -> Span {
+/// The span of a call, in the trace of its caller. Made after the message was parsed, so that nothing
+/// unchecked becomes a field of it.
+fn admit(key: &BundleKey, tag: Option<&str>, metadata: &MetadataMap) -> Span {
     let span = info_span!(
         "admit",
-        bundle.namespace = namespace,
-        bundle.name = name,
+        bundle.namespace = key.namespace,
+        bundle.name = key.name,
         tag
     );
     propagation::parent_from_metadata(&span, metadata);
