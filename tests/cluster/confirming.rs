@@ -2,6 +2,7 @@
 //! leaves a Job that never runs.
 
 use serde_json::json;
+use werf_shared::bundle::WerfBundleStatus;
 use werf_shared::bundle::status::Phase;
 
 use crate::tenant::{BUNDLE, Tenant, in_namespace_roughly, jobs_per_attempt};
@@ -55,19 +56,31 @@ async fn forbid_confirmation(tenant: &Tenant) -> anyhow::Result<()> {
         .await
 }
 
+async fn permit_confirmation(tenant: &Tenant) -> anyhow::Result<()> {
+    let policy = "validatingadmissionpolicybinding";
+    let delete = ["delete", policy, &tenant.namespace];
+    tenant.bed.kubectl(&delete).await?;
+    Ok(())
+}
+
+/// Brings the bundle to where its Job exists and the status does not say so.
+async fn created_and_not_confirmed(tenant: &Tenant) -> anyhow::Result<WerfBundleStatus> {
+    tenant.publish("v1.0.0").await?;
+    tenant.follow(json!({"suspend": true})).await?;
+    forbid_confirmation(tenant).await?;
+    tenant.edit(json!({"suspend": false})).await?;
+    tenant
+        .until("the confirmation is refused", |status| {
+            status.active_job_name.is_some() && status.phase == Some(Phase::Failed)
+        })
+        .await
+}
+
 #[tokio::test]
 async fn an_executor_killed_between_job_and_confirmation_leaves_one_job_that_runs_once()
 -> anyhow::Result<()> {
     in_namespace_roughly("confirming", async |tenant| {
-        tenant.publish("v1.0.0").await?;
-        tenant.follow(json!({"suspend": true})).await?;
-        forbid_confirmation(tenant).await?;
-        tenant.edit(json!({"suspend": false})).await?;
-        let status = tenant
-            .until("the confirmation is refused", |status| {
-                status.active_job_name.is_some() && status.phase == Some(Phase::Failed)
-            })
-            .await?;
+        let status = created_and_not_confirmed(tenant).await?;
         assert_eq!(status.last_job_status, None);
         let jobs = tenant.jobs().await?;
         assert_eq!(jobs.len(), 1);
@@ -81,11 +94,7 @@ async fn an_executor_killed_between_job_and_confirmation_leaves_one_job_that_run
         assert_eq!(tenant.bed.kubectl(&pods).await?.trim(), "");
 
         tenant.bed.kill_one_at_least("executor").await?;
-        let policy = "validatingadmissionpolicybinding";
-        tenant
-            .bed
-            .kubectl(&["delete", policy, &tenant.namespace])
-            .await?;
+        permit_confirmation(tenant).await?;
         let status = tenant.synced("v1.0.0").await?;
         assert_eq!((status.run, status.attempt), (1, 1));
         assert_eq!(jobs_per_attempt(&tenant.jobs().await?), [1]);
@@ -97,23 +106,11 @@ async fn an_executor_killed_between_job_and_confirmation_leaves_one_job_that_run
 #[tokio::test]
 async fn a_job_whose_claim_is_given_up_never_runs() -> anyhow::Result<()> {
     in_namespace_roughly("giving-up", async |tenant| {
-        tenant.publish("v1.0.0").await?;
-        tenant.follow(json!({"suspend": true})).await?;
-        forbid_confirmation(tenant).await?;
-        tenant.edit(json!({"suspend": false})).await?;
-        let status = tenant
-            .until("the confirmation is refused", |status| {
-                status.active_job_name.is_some() && status.phase == Some(Phase::Failed)
-            })
-            .await?;
+        let status = created_and_not_confirmed(tenant).await?;
         let given_up = status.active_job_name.unwrap_or_default();
         // Other inputs: the Job that waits is for the wrong ones.
-        let policy = "validatingadmissionpolicybinding";
         tenant.edit(json!({"converge": {"timeout": "3m"}})).await?;
-        tenant
-            .bed
-            .kubectl(&["delete", policy, &tenant.namespace])
-            .await?;
+        permit_confirmation(tenant).await?;
         let status = tenant.synced("v1.0.0").await?;
         assert_eq!(status.history.len(), 1);
         assert_ne!(status.history[0].job, given_up);
