@@ -12,8 +12,7 @@ use prometheus_client::registry::{Registry, Unit};
 use tokio::time::Instant;
 use werf_proto::v1alpha1::announce_tag_response::Verdict;
 use werf_shared::clock;
-
-use crate::decide::failure::FailureClass;
+use werf_shared::poll_failure::Class;
 
 /// Handles of all metrics; clones count into the same ones.
 #[derive(Clone, Debug)]
@@ -34,7 +33,7 @@ pub enum PollEnd {
     /// The list was read whole.
     Success,
     /// It was not.
-    Failure(FailureClass),
+    Failure(Class),
     /// The process stopped meanwhile.
     Cancelled,
 }
@@ -187,7 +186,7 @@ impl PollerMetrics {
     fn create_labels(&self) {
         for outcome in [PollEnd::Success, PollEnd::Cancelled]
             .into_iter()
-            .chain(FailureClass::ALL.map(PollEnd::Failure))
+            .chain(Class::ALL.map(PollEnd::Failure))
         {
             let outcome = outcome.as_str();
             let _zero = self.polls.get_or_create(&PollLabels { outcome });

@@ -13,10 +13,11 @@ use werf_proto::v1alpha1::announce_tag_response::Verdict;
 use werf_shared::backoff::Jitter;
 use werf_shared::bundle::BundleKey;
 use werf_shared::clock;
+use werf_shared::poll_failure::Reason;
 use werf_shared::readiness::ReadinessHandle;
 
 use crate::decide::book::Book;
-use crate::decide::failure::{FailureClass, PollFailure};
+use crate::decide::failure::PollFailure;
 use crate::decide::newest::Selection;
 use crate::decide::tell::Told;
 use crate::decide::watched::{Subscription, Watched};
@@ -192,7 +193,7 @@ impl Poller {
         };
         let round = round.unwrap_or_else(|| {
             // A registry must not be able to end the process with an answer nobody thought of.
-            let failure = PollFailure::new(FailureClass::InvalidAnswer, "internal error");
+            let failure = PollFailure::new(Reason::InvalidAnswer, "internal error");
             round::failed(&failure, self.members(&running.subscription), None)
         });
         let span = running.span.clone();
@@ -208,7 +209,7 @@ impl Poller {
         } = running;
         timer.finish(match &round.listed {
             Ok(_) => PollEnd::Success,
-            Err(failure) => PollEnd::Failure(failure.class),
+            Err(failure) => PollEnd::Failure(failure.class()),
         });
         if let Ok(listed) = &round.listed {
             self.metrics.answered(listed.answer);

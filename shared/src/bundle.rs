@@ -113,6 +113,16 @@ pub struct Registry {
         .message(crate::repository::RULE))]
     pub url: String,
 
+    /// The Secret with the credentials for the registry, in the bundle's namespace. Its type is
+    /// `kubernetes.io/dockerconfigjson` or `kubernetes.io/basic-auth`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<LocalReference>,
+
+    /// The Secret with certificates for the registry, in the bundle's namespace: `ca.crt` is the
+    /// only CA that is trusted then, `tls.crt` and `tls.key` are the client's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cert_secret_ref: Option<LocalReference>,
+
     /// Talks plain HTTP to the registry. Works only if the operator was started with
     /// `--allow-insecure-registries`, except for registries on the loopback address.
     #[serde(default)]

@@ -1,4 +1,5 @@
-//! What both services use. Pure: the custom resource, tags, repositories, names, backoff, errors.
+//! What both services use. Pure: the custom resource, tags, repositories, names, backoff,
+//! errors, failures of polls.
 //! Shell: clock, telemetry, gRPC serving, probes and metrics, supervised tasks. A module that only
 //! one service uses belongs to that service.
 
@@ -11,6 +12,7 @@ pub mod crd;
 pub mod error;
 pub mod grpc;
 pub mod names;
+pub mod poll_failure;
 pub mod readiness;
 pub mod repository;
 pub mod supervise;

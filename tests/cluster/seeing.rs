@@ -129,6 +129,7 @@ async fn the_services_may_do_what_they_need_and_no_more() -> anyhow::Result<()> 
     };
     for (account, verb, resource) in [
         ("poller", "watch", "werfbundles"),
+        ("poller", "get", "secrets"),
         ("executor", "update", "werfbundles/status"),
         ("executor", "create", "jobs"),
         ("executor", "get", "secrets"),
@@ -140,7 +141,7 @@ async fn the_services_may_do_what_they_need_and_no_more() -> anyhow::Result<()> 
     }
     for (account, verb, resource) in [
         ("poller", "list", "secrets"),
-        ("poller", "get", "secrets"),
+        ("poller", "watch", "secrets"),
         ("poller", "patch", "werfbundles"),
         ("poller", "update", "werfbundles/status"),
         ("poller", "create", "jobs"),

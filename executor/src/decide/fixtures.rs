@@ -25,6 +25,8 @@ pub(super) fn bundle() -> WerfBundle {
     let spec = WerfBundleSpec {
         suspend: false,
         registry: Registry {
+            secret_ref: None,
+            cert_secret_ref: None,
             url: "registry.example.com/team/app".to_owned(),
             insecure: false,
             poll_interval: "15m".to_owned(),

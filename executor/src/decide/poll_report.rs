@@ -7,6 +7,7 @@ use kube::ResourceExt;
 use werf_shared::bundle::condition::{self, ConditionType, Holds, Statement};
 use werf_shared::bundle::status::{FAILURE_LIMIT, Stage};
 use werf_shared::bundle::{WerfBundle, WerfBundleStatus};
+use werf_shared::poll_failure::Reason;
 
 use super::admit::{poll_succeeded, polled_message};
 
@@ -34,7 +35,7 @@ pub enum Outcome {
     /// It was not.
     Failed {
         /// The reason of the condition.
-        reason: Failure,
+        reason: Reason,
         /// The failure in words.
         message: String,
         /// Failed polls in a row, this one included.
@@ -71,40 +72,6 @@ impl NothingChosen {
             Self::NoTags => "NoTags",
             Self::NotABundle => "NotABundle",
             Self::TagVanished => "TagVanished",
-        }
-    }
-}
-
-/// Why a poll failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
-    /// 401, 403 or unusable credentials.
-    Authentication,
-    /// 404.
-    NotFound,
-    /// 429.
-    Throttled,
-    /// No connection.
-    Network,
-    /// No answer in time.
-    Timeout,
-    /// Certificate or protocol refused.
-    Tls,
-    /// An answer that makes no sense.
-    InvalidAnswer,
-}
-
-impl Failure {
-    /// The condition reason.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Authentication => "AuthenticationFailed",
-            Self::NotFound => "RepositoryNotFound",
-            Self::Throttled => "RateLimited",
-            Self::Network => "RegistryUnreachable",
-            Self::Timeout => "RegistryTimeout",
-            Self::Tls => "TLSFailed",
-            Self::InvalidAnswer => "InvalidAnswer",
         }
     }
 }

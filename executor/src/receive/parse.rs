@@ -5,9 +5,10 @@ use tonic::Status;
 use werf_proto::v1alpha1 as proto;
 use werf_shared::bundle::BundleKey;
 use werf_shared::bundle::status::FAILURE_LIMIT;
+use werf_shared::poll_failure::{self, Reason};
 
 use crate::decide::admit::Announcement;
-use crate::decide::poll_report::{Failure, NothingChosen, Outcome, Report};
+use crate::decide::poll_report::{NothingChosen, Outcome, Report};
 use crate::decide::request::Request;
 
 /// The longest object name there can be.
@@ -60,7 +61,7 @@ pub(super) fn report(request: proto::ReportPollRequest) -> Result<(BundleKey, Re
             etag: etag(succeeded.etag),
         },
         Some(Wire::Failed(failed)) => Outcome::Failed {
-            reason: failure(failed.class())?,
+            reason: failure(failed.reason)?,
             message: cut(&failed.message),
             consecutive_failures: failed.consecutive_failures.clamp(1, FAILURE_LIMIT),
         },
@@ -101,20 +102,12 @@ fn nothing_chosen(succeeded: &proto::PollSucceeded) -> Option<(NothingChosen, St
     Some((reason, cut(&succeeded.nothing_chosen)))
 }
 
-fn failure(class: proto::poll_failed::FailureClass) -> Result<Failure, Status> {
-    use proto::poll_failed::FailureClass as Wire;
-    Ok(match class {
-        Wire::Unspecified => {
-            return Err(Status::invalid_argument("failed.class is required"));
-        }
-        Wire::Authentication => Failure::Authentication,
-        Wire::NotFound => Failure::NotFound,
-        Wire::Throttled => Failure::Throttled,
-        Wire::Network => Failure::Network,
-        Wire::Timeout => Failure::Timeout,
-        Wire::Tls => Failure::Tls,
-        Wire::InvalidAnswer => Failure::InvalidAnswer,
-    })
+/// A reason that only a newer poller knows still makes the poll a failed one.
+fn failure(reason: i32) -> Result<Reason, Status> {
+    if reason == proto::poll_failed::Reason::Unspecified as i32 {
+        return Err(Status::invalid_argument("failed.reason is required"));
+    }
+    Ok(poll_failure::from_wire(reason).unwrap_or(Reason::InvalidAnswer))
 }
 
 fn is_object_name(text: &str) -> bool {

@@ -159,10 +159,10 @@ fn holds(known: &Known, (tag, digest, generation): &(Tag, Digest, i64)) -> bool 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::failure::FailureClass;
     use crate::decide::page::TagList;
     use proptest::prelude::*;
     use werf_shared::bundle::status::Announced;
+    use werf_shared::poll_failure::Reason;
 
     fn digest(n: u8) -> Digest {
         format!("sha256:{}", format!("{n:02x}").repeat(32))
@@ -293,7 +293,7 @@ mod tests {
     fn every_failure_and_the_recovery_are_reported() {
         let mut told = Told::default();
         let known = knowing("v1");
-        let failure = PollFailure::new(FailureClass::Network, "refused");
+        let failure = PollFailure::new(Reason::RegistryUnreachable, "refused");
         for _ in 0..2 {
             let telling = told.tell(&known, 1, true, Outcome::Failed(failure.clone()), None);
             assert_eq!(telling, Telling::Failed(failure.clone()));
@@ -340,7 +340,7 @@ mod tests {
     #[test]
     fn a_failure_that_is_no_longer_counted_is_still_taken_back() {
         let mut told = Told::default();
-        let failure = Outcome::Failed(PollFailure::new(FailureClass::Network, "refused"));
+        let failure = Outcome::Failed(PollFailure::new(Reason::RegistryUnreachable, "refused"));
         let _failed = told.tell(&knowing("v1"), 1, false, failure, None);
         let telling = told.tell(
             &knowing("v1"),
@@ -353,7 +353,7 @@ mod tests {
     }
 
     fn any_outcome() -> impl Strategy<Value = Option<Outcome>> {
-        let failure = PollFailure::new(FailureClass::Network, "refused");
+        let failure = PollFailure::new(Reason::RegistryUnreachable, "refused");
         let nothing = |nothing| Some(Outcome::Nothing(nothing, "why".to_owned()));
         prop_oneof![
             Just(Some(chosen("v1"))),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use werf_shared::bundle::condition::{self, ConditionType};
 use werf_shared::bundle::status::{Announced, Phase};
-use werf_shared::bundle::{WerfBundle, WerfBundleStatus, duration};
+use werf_shared::bundle::{LocalReference, WerfBundle, WerfBundleStatus, duration};
 use werf_shared::repository::Repository;
 use werf_shared::tag::Tag;
 
@@ -37,13 +37,27 @@ pub struct Watched {
     pub status: Known,
 }
 
-/// What is polled: bundles of the same repository share it.
+/// What is polled, and as whom: bundles of the same repository share it when they name the same
+/// Secrets, or none.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Subscription {
     /// The repository.
     pub repository: Repository,
     /// The bundle asks for plain HTTP.
     pub insecure: bool,
+    /// Where the credentials are.
+    pub credentials: Option<SecretKey>,
+    /// Where the registry's CA and our client certificate are.
+    pub certificates: Option<SecretKey>,
+}
+
+/// A Secret that a bundle names; always one of its own namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SecretKey {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
 }
 
 /// The bits of the status that polling depends on.
@@ -67,16 +81,34 @@ pub struct Known {
     pub phase: Option<Phase>,
 }
 
+impl Subscription {
+    /// A repository that is polled as nobody in particular.
+    pub const fn anonymous(repository: Repository, insecure: bool) -> Self {
+        Self {
+            repository,
+            insecure,
+            credentials: None,
+            certificates: None,
+        }
+    }
+}
+
 impl Watched {
     /// The bundle, reduced.
     pub fn of(bundle: &WerfBundle) -> Self {
         let registry = &bundle.spec.registry;
+        let secret = |reference: &LocalReference| SecretKey {
+            namespace: bundle.metadata.namespace.clone().unwrap_or_default(),
+            name: reference.name.clone(),
+        };
         let subscription = registry
             .url
             .parse()
             .map(|repository| Subscription {
                 repository,
                 insecure: registry.insecure,
+                credentials: registry.secret_ref.as_ref().map(&secret),
+                certificates: registry.cert_secret_ref.as_ref().map(&secret),
             })
             .map_err(|error| error.to_string());
         let rule = match registry.version_constraint.as_deref().map(str::parse) {

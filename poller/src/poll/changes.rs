@@ -3,10 +3,10 @@
 use tracing::{debug, info, warn};
 use werf_shared::bundle::BundleKey;
 use werf_shared::clock;
+use werf_shared::poll_failure::Reason;
 
 use super::{Poller, jitter};
 use crate::decide::book::{Change, Moment};
-use crate::decide::failure::FailureClass;
 use crate::decide::watched::Watched;
 use crate::io::announce::{Call, Message, failure};
 use crate::io::server::{Refusal, poll_span};
@@ -78,8 +78,8 @@ impl Poller {
         let message = format!("error polling registry: {reason}");
         let span = poll_span(key);
         span.in_scope(|| warn!(reason, "{message}"));
-        let class = FailureClass::InvalidAnswer;
-        let request = failure(key, watched, class, message, 1, clock::now());
+        let reason = Reason::InvalidSpec;
+        let request = failure(key, watched, reason, message, 1, clock::now());
         let call = Call::Report(request);
         if let Some(remembered) = self.bundles.get_mut(key) {
             remembered.told.failed();

@@ -92,7 +92,7 @@ fn message(
         }
         (Telling::Failed(failed), _) => {
             let words = failed.message(&subscription.repository);
-            let request = failure(key, then, failed.class, words, failures, now);
+            let request = failure(key, then, failed.reason, words, failures, now);
             Some(Message {
                 call: Call::Report(request),
                 span: report_span(span, key),
@@ -149,7 +149,7 @@ fn log(
         Telling::Failed(failure) => warn!(
             bundle.namespace = namespace,
             bundle.name = name,
-            class = failure.class.as_str(),
+            reason = failure.reason.as_str(),
             consecutive_failures = failures,
             "{}",
             failure.message(&subscription.repository)

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use werf_shared::bundle::BundleKey;
 use werf_shared::clock;
+use werf_shared::poll_failure::Reason;
 use werf_shared::tag::{Digest, Tag};
 
 use crate::decide::book::Entry;
@@ -248,6 +249,8 @@ fn about(tag: &Tag, mut failure: PollFailure) -> PollFailure {
 }
 
 fn not_a_manifest(error: NotAManifest, tag: &Tag) -> PollFailure {
-    let class = crate::decide::failure::FailureClass::InvalidAnswer;
-    about(tag, PollFailure::new(class, error.to_string()))
+    about(
+        tag,
+        PollFailure::new(Reason::ManifestInvalid, error.to_string()),
+    )
 }

@@ -22,7 +22,7 @@ use werf_poller::metrics::PollerMetrics;
 use werf_poller::poll::Poller;
 use werf_proto::v1alpha1::PollNowResponse;
 use werf_proto::v1alpha1::announce_tag_response::Verdict;
-use werf_proto::v1alpha1::poll_failed::FailureClass;
+use werf_proto::v1alpha1::poll_failed::Reason;
 use werf_proto::v1alpha1::poll_succeeded::NothingChosen;
 use werf_proto::v1alpha1::report_poll_request::Outcome;
 use werf_shared::bundle::{BundleKey, WerfBundle};
@@ -383,7 +383,7 @@ async fn failures_and_the_recovery_are_reported() {
         let Some(Outcome::Failed(failed)) = whole.executor.next_report().await.outcome else {
             panic!("not a failure");
         };
-        assert_eq!(failed.class(), FailureClass::Authentication);
+        assert_eq!(failed.reason(), Reason::AuthenticationFailed);
         assert_eq!(
             (failed.message, failed.consecutive_failures),
             (message, 1),

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use http::Method;
 use tokio::net::TcpListener;
-use werf_poller::decide::failure::{FailureClass, PollFailure};
+use werf_poller::decide::failure::PollFailure;
 use werf_poller::decide::watched::Subscription;
 use werf_poller::io::registry::{Limits, Listing, Registry};
+use werf_shared::poll_failure::Class;
 
 use crate::scripted::{
     Asked, LIST, Scripted, bundle, conditional, digest_of, manifest, page, status, with,
@@ -29,10 +30,7 @@ fn client(limits: Limits) -> Registry {
 }
 
 fn subscription(repository: &str) -> Subscription {
-    Subscription {
-        repository: repository.parse().unwrap(),
-        insecure: false,
-    }
+    Subscription::anonymous(repository.parse().unwrap(), false)
 }
 
 async fn list(registry: &Scripted) -> Result<Listing, PollFailure> {
@@ -81,7 +79,7 @@ async fn a_known_list_is_not_read_again() {
 #[tokio::test]
 async fn a_not_modified_nobody_asked_for_is_no_list() {
     let registry = Scripted::start(|_| status(304)).await;
-    assert_eq!(failure(&registry).await.class, FailureClass::InvalidAnswer);
+    assert_eq!(failure(&registry).await.class(), Class::InvalidAnswer);
 }
 
 fn paged(asked: &Asked) -> axum::response::Response {
@@ -181,29 +179,25 @@ async fn a_link_elsewhere_is_not_followed(#[case] link: &'static str, #[case] wh
     let registry = Scripted::start(move |_| page(&["v1"], &[("link", link)])).await;
     let failure = failure(&registry).await;
     assert_eq!(
-        (failure.class, failure.what.as_str()),
-        (FailureClass::InvalidAnswer, what)
+        (failure.class(), failure.what.as_str()),
+        (Class::InvalidAnswer, what)
     );
     assert_eq!(registry.asked().len(), 1);
 }
 
 #[rstest::rstest]
-#[case(401, FailureClass::Authentication, "401 unauthorized")]
-#[case(403, FailureClass::Authentication, "403 forbidden")]
-#[case(404, FailureClass::NotFound, "404 not found")]
-#[case(429, FailureClass::Throttled, "429 too many requests")]
-#[case(500, FailureClass::InvalidAnswer, "500 internal server error")]
-#[case(503, FailureClass::InvalidAnswer, "503 service unavailable")]
-#[case(
-    302,
-    FailureClass::InvalidAnswer,
-    "302 found (redirects are not followed)"
-)]
-#[case(204, FailureClass::InvalidAnswer, "204 no content")]
+#[case(401, Class::Authentication, "401 unauthorized")]
+#[case(403, Class::Authentication, "403 forbidden")]
+#[case(404, Class::NotFound, "404 not found")]
+#[case(429, Class::Throttled, "429 too many requests")]
+#[case(500, Class::InvalidAnswer, "500 internal server error")]
+#[case(503, Class::InvalidAnswer, "503 service unavailable")]
+#[case(302, Class::InvalidAnswer, "302 found (redirects are not followed)")]
+#[case(204, Class::InvalidAnswer, "204 no content")]
 #[tokio::test]
 async fn a_status_says_what_failed_and_bodies_do_not(
     #[case] code: u16,
-    #[case] class: FailureClass,
+    #[case] class: Class,
     #[case] what: &str,
 ) {
     let registry = Scripted::start(move |_| {
@@ -215,7 +209,7 @@ async fn a_status_says_what_failed_and_bodies_do_not(
     })
     .await;
     let failure = failure(&registry).await;
-    assert_eq!((failure.class, failure.what.as_str()), (class, what));
+    assert_eq!((failure.class(), failure.what.as_str()), (class, what));
     assert_eq!(failure.status, Some(code));
     assert_eq!(registry.asked().len(), 1, "a redirect is not followed");
 }
@@ -266,7 +260,7 @@ async fn a_compressed_answer_is_measured_as_it_unfolds() {
 async fn a_broken_compression_is_invalid() {
     let registry =
         Scripted::start(|_| with(200, &[("content-encoding", "gzip")], "{\"tags\":[]}")).await;
-    assert_eq!(failure(&registry).await.class, FailureClass::InvalidAnswer);
+    assert_eq!(failure(&registry).await.class(), Class::InvalidAnswer);
 }
 
 #[rstest::rstest]
@@ -305,7 +299,7 @@ async fn a_registry_that_never_answers_times_out() {
             .list(&subscription(&repository), None)
             .await;
         let failure = listed.unwrap_err().failure();
-        assert_eq!(failure.class, FailureClass::Timeout);
+        assert_eq!(failure.class(), Class::Timeout);
         assert_eq!(failure.what, "context deadline exceeded");
     }
 }
@@ -319,19 +313,16 @@ async fn a_closed_port_is_a_network_failure() {
         .list(&subscription(&repository), None)
         .await;
     let failure = listed.unwrap_err().failure();
-    assert_eq!(failure.class, FailureClass::Network);
+    assert_eq!(failure.class(), Class::Network);
     assert!(failure.what.contains("refused"), "{failure}");
 }
 
 #[tokio::test]
 async fn plain_http_needs_the_permission_of_whoever_started_the_operator() {
-    let insecure = Subscription {
-        repository: "registry.invalid/org/app".parse().unwrap(),
-        insecure: true,
-    };
+    let insecure = Subscription::anonymous("registry.invalid/org/app".parse().unwrap(), true);
     let listed = client(limits()).list(&insecure, None).await;
     let failure = listed.unwrap_err().failure();
-    assert_eq!(failure.class, FailureClass::Tls);
+    assert_eq!(failure.class(), Class::Tls);
     assert!(
         failure.what.contains("--allow-insecure-registries"),
         "{failure}"

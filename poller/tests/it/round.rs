@@ -7,7 +7,7 @@ use http::Method;
 use jiff::Timestamp;
 use tokio::time::{Instant, advance, pause, resume};
 use werf_poller::decide::book::{Book, Moment};
-use werf_poller::decide::failure::{FailureClass, PollFailure};
+use werf_poller::decide::failure::PollFailure;
 use werf_poller::decide::newest::Rule;
 use werf_poller::decide::tell::Outcome;
 use werf_poller::decide::watched::{Known, Subscription, Watched};
@@ -16,6 +16,7 @@ use werf_poller::metrics::Answer;
 use werf_poller::poll::round::{Member, Round, poll};
 use werf_shared::backoff::Jitter;
 use werf_shared::bundle::BundleKey;
+use werf_shared::poll_failure::Class;
 
 use crate::scripted::{Asked, LIST, Scripted, bundle, conditional, manifest};
 
@@ -29,10 +30,7 @@ fn client(scan: Duration) -> Registry {
 }
 
 fn subscription(registry: &Scripted) -> Subscription {
-    Subscription {
-        repository: registry.repository().parse().unwrap(),
-        insecure: false,
-    }
+    Subscription::anonymous(registry.repository().parse().unwrap(), false)
 }
 
 /// Bundles of one repository, one for each constraint.
@@ -80,10 +78,10 @@ async fn a_registry_that_hangs_holds_a_poll_up_once_and_not_for_every_tag() {
     let round = poll(&client(scan), &subscription, members, None).await;
     assert!(started.elapsed() < 3 * scan, "{:?}", started.elapsed());
     for ended in round.members {
-        let Outcome::Failed(PollFailure { class, what, .. }) = ended.outcome else {
+        let Outcome::Failed(PollFailure { reason, what, .. }) = ended.outcome else {
             panic!("{:?}", ended.outcome);
         };
-        assert_eq!(class, FailureClass::Timeout);
+        assert_eq!(reason.class(), Class::Timeout);
         assert!(what.starts_with("context deadline exceeded (manifest of v"));
     }
 }

@@ -208,9 +208,9 @@ pub mod poll_succeeded {
 /// A poll that failed.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PollFailed {
-    /// What kind of failure it was.
-    #[prost(enumeration = "poll_failed::FailureClass", tag = "1")]
-    pub class: i32,
+    /// Why.
+    #[prost(enumeration = "poll_failed::Reason", tag = "1")]
+    pub reason: i32,
     /// The failure in words, without any part of the answer's body.
     #[prost(string, tag = "2")]
     pub message: ::prost::alloc::string::String,
@@ -221,7 +221,7 @@ pub struct PollFailed {
 }
 /// Nested message and enum types in `PollFailed`.
 pub mod poll_failed {
-    /// Kinds of failure; each is a condition reason.
+    /// Why a poll can fail; each is a reason of the condition RegistryAvailable.
     #[derive(
         Clone,
         Copy,
@@ -234,52 +234,124 @@ pub mod poll_failed {
         ::prost::Enumeration
     )]
     #[repr(i32)]
-    pub enum FailureClass {
+    pub enum Reason {
         /// Never sent.
         Unspecified = 0,
-        /// 401 or 403, or credentials that cannot be used.
-        Authentication = 1,
+        /// 401 or 403 to whatever there is to show.
+        AuthenticationFailed = 1,
+        /// The Secret that secretRef names does not exist.
+        RegistrySecretNotFound = 2,
+        /// That Secret cannot be used: another type, no JSON, nothing for this registry.
+        RegistrySecretInvalid = 3,
+        /// A Secret that the bundle names could not be read.
+        SecretUnreadable = 4,
+        /// The registry asks for an authentication that is not understood.
+        AuthChallengeInvalid = 5,
+        /// Tokens are given out somewhere credentials must not go.
+        AuthRealmRejected = 6,
+        /// The token server answered with no usable token.
+        AuthTokenInvalid = 7,
         /// 404: no such repository.
-        NotFound = 2,
+        RepositoryNotFound = 8,
         /// 429.
-        Throttled = 3,
+        RateLimited = 9,
         /// No connection, or one that broke.
-        Network = 4,
+        RegistryUnreachable = 10,
+        /// The registry is in a network that nobody allowed.
+        AddressNotAllowed = 11,
         /// No answer in time.
-        Timeout = 5,
-        /// The registry's certificate or protocol was refused.
-        Tls = 6,
-        /// An answer that is not a tag list or not a manifest, or a server error.
-        InvalidAnswer = 7,
+        RegistryTimeout = 12,
+        /// Certificate or protocol were refused.
+        TlsFailed = 13,
+        /// The Secret that certSecretRef names does not exist.
+        CertificateSecretNotFound = 14,
+        /// That Secret holds no usable certificate.
+        CertificateSecretInvalid = 15,
+        /// Plain HTTP was not allowed by the operator.
+        InsecureNotAllowed = 16,
+        /// A server error, or any other status that is no answer.
+        InvalidAnswer = 17,
+        /// The answer is no tag list of this repository.
+        TagListInvalid = 18,
+        /// The tag list exceeds a limit.
+        TagListTooLarge = 19,
+        /// The pages lead in a circle, or go on without end.
+        PaginationLoop = 20,
+        /// The next page is elsewhere.
+        PaginationLinkRejected = 21,
+        /// The registry sends the poller to another place.
+        RedirectRejected = 22,
+        /// The answer is no manifest, or not the one its digest names.
+        ManifestInvalid = 23,
+        /// The spec holds what no poll can work with.
+        InvalidSpec = 24,
     }
-    impl FailureClass {
+    impl Reason {
         /// String value of the enum field names used in the ProtoBuf definition.
         ///
         /// The values are not transformed in any way and thus are considered stable
         /// (if the ProtoBuf definition does not change) and safe for programmatic use.
         pub fn as_str_name(&self) -> &'static str {
             match self {
-                Self::Unspecified => "FAILURE_CLASS_UNSPECIFIED",
-                Self::Authentication => "FAILURE_CLASS_AUTHENTICATION",
-                Self::NotFound => "FAILURE_CLASS_NOT_FOUND",
-                Self::Throttled => "FAILURE_CLASS_THROTTLED",
-                Self::Network => "FAILURE_CLASS_NETWORK",
-                Self::Timeout => "FAILURE_CLASS_TIMEOUT",
-                Self::Tls => "FAILURE_CLASS_TLS",
-                Self::InvalidAnswer => "FAILURE_CLASS_INVALID_ANSWER",
+                Self::Unspecified => "REASON_UNSPECIFIED",
+                Self::AuthenticationFailed => "REASON_AUTHENTICATION_FAILED",
+                Self::RegistrySecretNotFound => "REASON_REGISTRY_SECRET_NOT_FOUND",
+                Self::RegistrySecretInvalid => "REASON_REGISTRY_SECRET_INVALID",
+                Self::SecretUnreadable => "REASON_SECRET_UNREADABLE",
+                Self::AuthChallengeInvalid => "REASON_AUTH_CHALLENGE_INVALID",
+                Self::AuthRealmRejected => "REASON_AUTH_REALM_REJECTED",
+                Self::AuthTokenInvalid => "REASON_AUTH_TOKEN_INVALID",
+                Self::RepositoryNotFound => "REASON_REPOSITORY_NOT_FOUND",
+                Self::RateLimited => "REASON_RATE_LIMITED",
+                Self::RegistryUnreachable => "REASON_REGISTRY_UNREACHABLE",
+                Self::AddressNotAllowed => "REASON_ADDRESS_NOT_ALLOWED",
+                Self::RegistryTimeout => "REASON_REGISTRY_TIMEOUT",
+                Self::TlsFailed => "REASON_TLS_FAILED",
+                Self::CertificateSecretNotFound => "REASON_CERTIFICATE_SECRET_NOT_FOUND",
+                Self::CertificateSecretInvalid => "REASON_CERTIFICATE_SECRET_INVALID",
+                Self::InsecureNotAllowed => "REASON_INSECURE_NOT_ALLOWED",
+                Self::InvalidAnswer => "REASON_INVALID_ANSWER",
+                Self::TagListInvalid => "REASON_TAG_LIST_INVALID",
+                Self::TagListTooLarge => "REASON_TAG_LIST_TOO_LARGE",
+                Self::PaginationLoop => "REASON_PAGINATION_LOOP",
+                Self::PaginationLinkRejected => "REASON_PAGINATION_LINK_REJECTED",
+                Self::RedirectRejected => "REASON_REDIRECT_REJECTED",
+                Self::ManifestInvalid => "REASON_MANIFEST_INVALID",
+                Self::InvalidSpec => "REASON_INVALID_SPEC",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
         pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
             match value {
-                "FAILURE_CLASS_UNSPECIFIED" => Some(Self::Unspecified),
-                "FAILURE_CLASS_AUTHENTICATION" => Some(Self::Authentication),
-                "FAILURE_CLASS_NOT_FOUND" => Some(Self::NotFound),
-                "FAILURE_CLASS_THROTTLED" => Some(Self::Throttled),
-                "FAILURE_CLASS_NETWORK" => Some(Self::Network),
-                "FAILURE_CLASS_TIMEOUT" => Some(Self::Timeout),
-                "FAILURE_CLASS_TLS" => Some(Self::Tls),
-                "FAILURE_CLASS_INVALID_ANSWER" => Some(Self::InvalidAnswer),
+                "REASON_UNSPECIFIED" => Some(Self::Unspecified),
+                "REASON_AUTHENTICATION_FAILED" => Some(Self::AuthenticationFailed),
+                "REASON_REGISTRY_SECRET_NOT_FOUND" => Some(Self::RegistrySecretNotFound),
+                "REASON_REGISTRY_SECRET_INVALID" => Some(Self::RegistrySecretInvalid),
+                "REASON_SECRET_UNREADABLE" => Some(Self::SecretUnreadable),
+                "REASON_AUTH_CHALLENGE_INVALID" => Some(Self::AuthChallengeInvalid),
+                "REASON_AUTH_REALM_REJECTED" => Some(Self::AuthRealmRejected),
+                "REASON_AUTH_TOKEN_INVALID" => Some(Self::AuthTokenInvalid),
+                "REASON_REPOSITORY_NOT_FOUND" => Some(Self::RepositoryNotFound),
+                "REASON_RATE_LIMITED" => Some(Self::RateLimited),
+                "REASON_REGISTRY_UNREACHABLE" => Some(Self::RegistryUnreachable),
+                "REASON_ADDRESS_NOT_ALLOWED" => Some(Self::AddressNotAllowed),
+                "REASON_REGISTRY_TIMEOUT" => Some(Self::RegistryTimeout),
+                "REASON_TLS_FAILED" => Some(Self::TlsFailed),
+                "REASON_CERTIFICATE_SECRET_NOT_FOUND" => {
+                    Some(Self::CertificateSecretNotFound)
+                }
+                "REASON_CERTIFICATE_SECRET_INVALID" => {
+                    Some(Self::CertificateSecretInvalid)
+                }
+                "REASON_INSECURE_NOT_ALLOWED" => Some(Self::InsecureNotAllowed),
+                "REASON_INVALID_ANSWER" => Some(Self::InvalidAnswer),
+                "REASON_TAG_LIST_INVALID" => Some(Self::TagListInvalid),
+                "REASON_TAG_LIST_TOO_LARGE" => Some(Self::TagListTooLarge),
+                "REASON_PAGINATION_LOOP" => Some(Self::PaginationLoop),
+                "REASON_PAGINATION_LINK_REJECTED" => Some(Self::PaginationLinkRejected),
+                "REASON_REDIRECT_REJECTED" => Some(Self::RedirectRejected),
+                "REASON_MANIFEST_INVALID" => Some(Self::ManifestInvalid),
+                "REASON_INVALID_SPEC" => Some(Self::InvalidSpec),
                 _ => None,
             }
         }

@@ -8,7 +8,7 @@ fn failing(count: i32) -> Report {
         uid: "uid-1".to_owned(),
         generation: 1,
         outcome: Outcome::Failed {
-            reason: Failure::NotFound,
+            reason: Reason::RepositoryNotFound,
             message: "error polling registry: r/app: 404 not found".to_owned(),
             consecutive_failures: count,
         },

@@ -14,10 +14,10 @@ pub(crate) fn bundle(uid: &str, generation: i64) -> Watched {
         uid: uid.to_owned(),
         generation,
         resting: false,
-        subscription: Ok(Subscription {
-            repository: "ghcr.io/org/app".parse().unwrap(),
-            insecure: false,
-        }),
+        subscription: Ok(Subscription::anonymous(
+            "ghcr.io/org/app".parse().unwrap(),
+            false,
+        )),
         interval: 15 * MINUTE,
         rule: Rule::Newest,
         status: Known::default(),
@@ -35,10 +35,7 @@ pub(crate) fn announced(mut watched: Watched, tag: &str) -> Watched {
 
 fn of(repository: &str, uid: &str) -> Watched {
     let mut watched = bundle(uid, 1);
-    watched.subscription = Ok(Subscription {
-        repository: repository.parse().unwrap(),
-        insecure: false,
-    });
+    watched.subscription = Ok(Subscription::anonymous(repository.parse().unwrap(), false));
     watched
 }
 

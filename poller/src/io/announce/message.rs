@@ -2,14 +2,14 @@
 
 use jiff::Timestamp;
 use werf_proto::v1alpha1::announce_tag_response::Verdict;
-use werf_proto::v1alpha1::poll_failed::FailureClass as WireClass;
+use werf_proto::v1alpha1::poll_failed::Reason as WireReason;
 use werf_proto::v1alpha1::poll_succeeded::NothingChosen;
 use werf_proto::v1alpha1::report_poll_request::Outcome;
 use werf_proto::v1alpha1::{AnnounceTagRequest, PollFailed, PollSucceeded, ReportPollRequest};
 use werf_shared::bundle::BundleKey;
+use werf_shared::poll_failure::Reason;
 use werf_shared::tag::{Digest, Tag};
 
-use crate::decide::failure::FailureClass;
 use crate::decide::newest::Nothing;
 use crate::decide::tell::Seen;
 use crate::decide::watched::Watched;
@@ -60,13 +60,13 @@ pub fn success(
 pub fn failure(
     key: &BundleKey,
     watched: &Watched,
-    class: FailureClass,
+    reason: Reason,
     message: String,
     count: u32,
     now: Timestamp,
 ) -> ReportPollRequest {
     let outcome = Outcome::Failed(PollFailed {
-        class: wire_class(class).into(),
+        reason: WireReason::from(reason).into(),
         message,
         consecutive_failures: i32::try_from(count).unwrap_or(i32::MAX),
     });
@@ -107,18 +107,6 @@ const fn nothing_chosen(nothing: Nothing) -> NothingChosen {
         Nothing::NoTags => NothingChosen::NoTags,
         Nothing::NotABundle => NothingChosen::NotABundle,
         Nothing::TagVanished => NothingChosen::TagVanished,
-    }
-}
-
-const fn wire_class(class: FailureClass) -> WireClass {
-    match class {
-        FailureClass::Authentication => WireClass::Authentication,
-        FailureClass::NotFound => WireClass::NotFound,
-        FailureClass::Throttled => WireClass::Throttled,
-        FailureClass::Network => WireClass::Network,
-        FailureClass::Timeout => WireClass::Timeout,
-        FailureClass::Tls => WireClass::Tls,
-        FailureClass::InvalidAnswer => WireClass::InvalidAnswer,
     }
 }
 

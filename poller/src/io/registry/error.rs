@@ -4,8 +4,9 @@
 use std::error::Error;
 
 use http::StatusCode;
+use werf_shared::poll_failure::Reason;
 
-use crate::decide::failure::{FailureClass, PollFailure};
+use crate::decide::failure::PollFailure;
 use crate::decide::link::RefusedLink;
 use crate::decide::page::InvalidPage;
 
@@ -79,19 +80,36 @@ pub enum RegistryError {
 impl RegistryError {
     /// The failure as people see it.
     pub fn failure(&self) -> PollFailure {
-        let invalid = |what: String| PollFailure::new(FailureClass::InvalidAnswer, what);
+        let as_it_says = |reason: Reason| PollFailure::new(reason, self.to_string());
         match self {
             Self::Deadline => PollFailure::timeout(),
             Self::Status { status } => PollFailure::of_status(*status),
             Self::Transport { source } | Self::Client { source } => transport(source),
-            Self::InsecureRefused => PollFailure::new(FailureClass::Tls, self.to_string()),
-            Self::Page { source } => invalid(source.to_string()),
-            Self::Link { source } => invalid(source.to_string()),
-            Self::Url { .. }
-            | Self::UnreadableLink
-            | Self::TooManyPages { .. }
-            | Self::TooLarge { .. }
-            | Self::OtherDigest => invalid(self.to_string()),
+            Self::InsecureRefused => as_it_says(Reason::InsecureNotAllowed),
+            Self::Page { source } => PollFailure::new(reason_of_page(*source), source.to_string()),
+            Self::Link { source } => PollFailure::new(reason_of_link(source), source.to_string()),
+            Self::UnreadableLink => as_it_says(Reason::PaginationLinkRejected),
+            Self::TooManyPages { .. } | Self::TooLarge { .. } => {
+                as_it_says(Reason::TagListTooLarge)
+            }
+            Self::OtherDigest => as_it_says(Reason::ManifestInvalid),
+            Self::Url { .. } => as_it_says(Reason::InvalidSpec),
+        }
+    }
+}
+
+const fn reason_of_page(invalid: InvalidPage) -> Reason {
+    match invalid {
+        InvalidPage::NotATagList | InvalidPage::OtherRepository => Reason::TagListInvalid,
+        InvalidPage::TooManyTags(_) => Reason::TagListTooLarge,
+    }
+}
+
+const fn reason_of_link(refused: &RefusedLink) -> Reason {
+    match refused {
+        RefusedLink::Circle => Reason::PaginationLoop,
+        RefusedLink::Malformed | RefusedLink::TooLong | RefusedLink::Elsewhere => {
+            Reason::PaginationLinkRejected
         }
     }
 }
@@ -101,13 +119,10 @@ fn transport(error: &reqwest::Error) -> PollFailure {
         return PollFailure::timeout();
     }
     if let Some(tls) = find_tls(error) {
-        return PollFailure::new(FailureClass::Tls, format!("TLS failed: {tls}"));
+        return PollFailure::new(Reason::TlsFailed, format!("TLS failed: {tls}"));
     }
     if error.is_decode() && is_garbled(error) {
-        return PollFailure::new(
-            FailureClass::InvalidAnswer,
-            "the answer cannot be decompressed",
-        );
+        return PollFailure::new(Reason::InvalidAnswer, "the answer cannot be decompressed");
     }
     let root = root(error).to_string();
     let what = if error.is_connect() {
@@ -115,7 +130,7 @@ fn transport(error: &reqwest::Error) -> PollFailure {
     } else {
         format!("the connection broke: {root}")
     };
-    PollFailure::new(FailureClass::Network, what)
+    PollFailure::new(Reason::RegistryUnreachable, what)
 }
 
 /// The deepest cause: the layers above it repeat the URL, which says nothing new.
@@ -176,7 +191,7 @@ mod tests {
     #[tokio::test]
     async fn a_server_that_does_not_speak_tls_is_a_tls_failure() {
         let failure = failure("https", b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
-        assert_eq!(failure.class, FailureClass::Tls, "{failure}");
+        assert_eq!(failure.reason, Reason::TlsFailed, "{failure}");
         assert!(failure.what.starts_with("TLS failed: "), "{failure}");
     }
 
@@ -186,7 +201,7 @@ mod tests {
     #[tokio::test]
     async fn a_connection_that_breaks_is_a_network_failure(#[case] answer: &'static [u8]) {
         let failure = failure("http", answer).await;
-        assert_eq!(failure.class, FailureClass::Network, "{failure}");
+        assert_eq!(failure.reason, Reason::RegistryUnreachable, "{failure}");
         assert!(
             failure.what.starts_with("the connection broke: "),
             "{failure}"
