@@ -11,6 +11,8 @@ pub mod newest;
 pub mod outbox;
 pub mod page;
 pub mod queue;
+pub mod rate_limit;
+pub mod retry_after;
 pub mod schedule;
 pub mod service_tag;
 pub mod tell;
