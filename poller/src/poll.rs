@@ -230,7 +230,7 @@ impl Poller {
                 let _gone = ask.reply.send(Ok(Answer { response, verdict }));
             }
         }
-        self.book.finished(&subscription);
+        self.book.finished(&subscription, clock::instant());
         match round.cache.filter(|_| self.book.polls(&subscription)) {
             Some(cache) => self.caches.insert(subscription, cache),
             None => self.caches.remove(&subscription),

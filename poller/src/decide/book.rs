@@ -197,7 +197,11 @@ impl Book {
     /// The polls to start now, each with the moment it was due. Every one of them must be
     /// [`finished`](Self::finished) some time.
     pub fn start_due(&mut self, now: Instant) -> Vec<Started> {
-        let started = self.queue.start_due(now);
+        let members = &self.members;
+        let started = self.queue.start_due(now, |subscription| {
+            let keys = members.get(subscription).into_iter().flatten();
+            keys.map(|key| key.namespace.as_str())
+        });
         for (subscription, _) in &started {
             let keys = self.members.get(subscription).into_iter().flatten();
             let scheduled = keys.filter_map(|key| Some(self.bundles.get(key)?.scheduled));
@@ -264,9 +268,26 @@ impl Book {
     }
 
     /// Frees the host of a poll and plans the next one of that subscription.
-    pub fn finished(&mut self, subscription: &Subscription) {
-        self.queue.finished(subscription);
+    pub fn finished(&mut self, subscription: &Subscription, now: Instant) {
+        self.queue.finished(subscription, now);
         self.plan(subscription);
+    }
+
+    /// Leaves the host of a subscription alone until then, as its poll was told to. The polls of
+    /// that host wait; they have not failed.
+    pub fn park(&mut self, subscription: &Subscription, until: Instant) {
+        self.queue.park(subscription, until);
+    }
+
+    /// The host of a bundle and until when it is left alone, if it is.
+    pub fn parked(&self, key: &BundleKey, now: Instant) -> Option<(&str, Instant)> {
+        let host = self.get(key)?.watched.active()?.repository.host();
+        Some((host, self.queue.parked(host, now)?))
+    }
+
+    /// How many hosts are left alone.
+    pub fn hosts_parked(&self, now: Instant) -> usize {
+        self.queue.hosts_parked(now)
     }
 
     fn join(&mut self, key: &BundleKey) {

@@ -75,7 +75,7 @@ fn run(book: &mut Book, now: Instant, succeeded: bool) -> usize {
         for (key, entry) in book.members(subscription) {
             book.settle(&key, &entry.watched, succeeded, now, Jitter::NONE);
         }
-        book.finished(subscription);
+        book.finished(subscription, now);
     }
     started.len()
 }
@@ -147,7 +147,7 @@ fn an_edit_starts_the_count_of_failures_over() {
     assert_eq!(apply(&mut book, edited.clone()), Change::Echo);
     let settled = book.settle(&key("a"), &edited, false, clock.0, Jitter::NONE);
     assert_eq!(settled, Some((0, 1)));
-    book.finished(edited.active().unwrap());
+    book.finished(edited.active().unwrap(), clock.0);
     assert_eq!(apply(&mut book, edited), Change::Echo);
     assert_eq!(book.get(&key("a")).unwrap().failures, 1);
     assert_eq!(book.wake(), Some(clock.0 + MINUTE / 2));
@@ -268,7 +268,7 @@ fn a_busy_host_delays_nobody_else() {
     let first = started
         .iter()
         .find(|(s, _)| s.repository.host() == "slow.example.com");
-    book.finished(&first.unwrap().0);
+    book.finished(&first.unwrap().0, clock.0);
     assert_eq!(book.start_due(clock.0).len(), 1);
 }
 
@@ -290,33 +290,9 @@ fn a_bundle_that_left_a_busy_host_holds_up_nobody_in_line() {
     for (key, entry) in book.members(&running[0].0) {
         book.settle(&key, &entry.watched, true, clock.0, Jitter::NONE);
     }
-    book.finished(&running[0].0);
+    book.finished(&running[0].0, clock.0);
     let next = book.start_due(clock.0);
     assert_eq!(next[0].0.repository.path(), "app2");
-}
-
-#[test]
-fn polls_of_all_hosts_together_are_bounded() {
-    let clock = Clock::new();
-    let mut book = book(4);
-    for n in 0..300 {
-        let watched = of(&format!("host{n}.example.com/app"), &format!("u{n}"));
-        book.apply(
-            &key(&format!("app{n}")),
-            watched,
-            clock.moment(),
-            Jitter::NONE,
-        );
-    }
-    let started = book.start_due(clock.0);
-    assert_eq!((started.len(), book.wake()), (256, None));
-    for (subscription, _) in &started {
-        for (key, entry) in book.members(subscription) {
-            book.settle(&key, &entry.watched, true, clock.0, Jitter::NONE);
-        }
-        book.finished(subscription);
-    }
-    assert_eq!(book.start_due(clock.0).len(), 44);
 }
 
 #[test]
@@ -332,7 +308,7 @@ fn an_edit_during_a_poll_is_polled_after_it() {
         settled, None,
         "the result is about rules that no longer hold"
     );
-    book.finished(&started[0].0);
+    book.finished(&started[0].0, clock.0);
     assert_eq!(book.start_due(clock.0).len(), 1);
 }
 
@@ -344,7 +320,7 @@ fn asking_during_a_poll_is_answered_by_the_next_one() {
     let started = book.start_due(clock.0);
     assert!(book.ask(&key("a"), clock.0));
     book.settle(&key("a"), &bundle("u", 1), true, clock.0, Jitter::NONE);
-    book.finished(&started[0].0);
+    book.finished(&started[0].0, clock.0);
     assert_eq!(book.start_due(clock.0).len(), 1);
     assert!(!book.ask(&key("b"), clock.0));
 }
@@ -402,6 +378,102 @@ fn asking_often_does_not_make_a_bundle_fail_sooner() {
     assert_eq!(run(&mut book, second(100), false), 1);
     assert_eq!(book.get(&key("a")).unwrap().failures, 1);
     assert_eq!(book.wake(), Some(second(130)));
+}
+
+#[test]
+fn asking_of_a_bundle_that_failed_for_good_counts_no_further() {
+    let clock = Clock::new();
+    let mut book = book(4);
+    let failed = failing(bundle("u", 1), 6);
+    book.apply(&key("a"), failed, clock.moment(), Jitter::NONE);
+    let second = |n: u64| clock.0 + Duration::from_secs(n);
+    for n in [10, 20] {
+        book.ask(&key("a"), second(n));
+        assert_eq!(run(&mut book, second(n), false), 1);
+        assert_eq!(book.get(&key("a")).unwrap().failures, 6);
+        assert_eq!(book.wake(), Some(second(15 * 60)), "the probe stays");
+    }
+    book.ask(&key("a"), second(30));
+    assert_eq!(run(&mut book, second(30), true), 1);
+    assert_eq!(book.get(&key("a")).unwrap().failures, 0, "a recovery");
+}
+
+#[test]
+fn two_pollers_count_no_failure_twice() {
+    let clock = Clock::new();
+    let mut books = [book(4), book(4)];
+    for book in &mut books {
+        book.apply(&key("a"), bundle("u", 1), clock.moment(), Jitter::NONE);
+    }
+    let mut now = clock.0;
+    for failures in 1..=3 {
+        for one in 0..2 {
+            assert_eq!(run(&mut books[one], now, false), 1);
+            assert_eq!(books[one].get(&key("a")).unwrap().failures, failures);
+            // What the executor has stored comes back to both.
+            for book in &mut books {
+                let stored = failing(bundle("u", 1), failures);
+                let change = book.apply(&key("a"), stored, clock.moment(), Jitter::NONE);
+                assert_eq!(change, Change::Echo);
+            }
+        }
+        now = books[0].wake().unwrap();
+        assert_eq!(books[1].wake(), Some(now), "the same schedule");
+    }
+}
+
+#[test]
+fn a_poll_that_waits_for_a_parked_host_has_not_failed() {
+    let clock = Clock::new();
+    let mut book = book(4);
+    for name in ["a", "b"] {
+        let watched = of(&format!("ghcr.io/org/{name}"), name);
+        book.apply(&key(name), watched, clock.moment(), Jitter::NONE);
+    }
+    let other = of("quay.io/org/c", "c");
+    book.apply(&key("c"), other, clock.moment(), Jitter::NONE);
+    let started = book.start_due(clock.0);
+    assert_eq!(started.len(), 3);
+    let until = clock.0 + 20 * MINUTE;
+    for (subscription, _) in &started {
+        let throttled = subscription.repository.path() == "org/a";
+        if throttled {
+            book.park(subscription, until);
+        }
+        for (key, entry) in book.members(subscription) {
+            book.settle(&key, &entry.watched, !throttled, clock.0, Jitter::NONE);
+        }
+        book.finished(subscription, clock.0);
+    }
+    let failures = |book: &Book| ["a", "b", "c"].map(|name| book.get(&key(name)).unwrap().failures);
+    assert_eq!(failures(&book), [1, 0, 0]);
+    assert_eq!(
+        book.parked(&key("b"), clock.0),
+        Some(("ghcr.io", until)),
+        "its neighbour is"
+    );
+    assert_eq!(book.parked(&key("c"), clock.0), None);
+    assert_eq!(book.hosts_parked(clock.0), 1);
+    let mut polled = Vec::new();
+    let mut now = clock.0;
+    while now < until {
+        for (subscription, _) in book.start_due(now) {
+            polled.push(subscription.repository.to_string());
+            for (key, entry) in book.members(&subscription) {
+                book.settle(&key, &entry.watched, true, now, Jitter::NONE);
+            }
+            book.finished(&subscription, now);
+        }
+        now = book.wake().unwrap();
+    }
+    assert_eq!(polled, ["quay.io/org/c"]);
+    assert_eq!(failures(&book), [1, 0, 0]);
+    assert_eq!(now, until);
+    assert_eq!(book.parked(&key("b"), now), None);
+    let started = book.start_due(now);
+    assert_eq!(started.len(), 1, "one after the other");
+    assert_eq!(started[0].1, until, "being held back is not being late");
+    assert_eq!(book.wake(), Some(until + Duration::from_millis(250)));
 }
 
 #[test]
@@ -499,7 +571,7 @@ proptest! {
                     for (key, entry) in book.members(&subscription) {
                         book.settle(&key, &entry.watched, name > 0, now, Jitter::NONE);
                     }
-                    book.finished(&subscription);
+                    book.finished(&subscription, now);
                 }
             }
             for (subscription, _) in book.start_due(now) {
@@ -508,7 +580,7 @@ proptest! {
             }
         }
         for subscription in running.drain(..) {
-            book.finished(&subscription);
+            book.finished(&subscription, now);
         }
         let later = now + Duration::from_hours(1);
         let mut polled = HashSet::new();
@@ -519,7 +591,7 @@ proptest! {
                 for (key, entry) in book.members(&subscription) {
                     book.settle(&key, &entry.watched, true, later, Jitter::NONE);
                 }
-                book.finished(&subscription);
+                book.finished(&subscription, later);
                 polled.insert(subscription);
             }
         }
