@@ -19,7 +19,7 @@ use crate::args::PollerConfig;
 use crate::decide::book::Book;
 use crate::decide::schedule::ASKED_EVERY;
 use crate::io::announce::{Courier, connect};
-use crate::io::registry::Registry;
+use crate::io::registry::{Reach, Registry};
 use crate::io::{server, watch};
 use crate::metrics::PollerMetrics;
 use crate::poll::Poller;
@@ -70,15 +70,14 @@ async fn start(config: &PollerConfig, supervisor: &mut Supervisor) -> anyhow::Re
     });
     listening.ready();
 
-    let client = Client::try_default()
-        .await
-        .context("cannot set up the Kubernetes client")?;
+    let client = kubernetes(&config.reach).await;
+    let client = client.context("cannot set up the Kubernetes client")?;
     let (changes, queue) = mpsc::channel(watch::QUEUE);
     let events = watch::bundles(client, config.namespace.as_deref());
     let watched = watch::run(events, changes, metrics.clone(), shutdown.clone());
     supervisor.spawn("watch", async { Ok(watched.await?) });
 
-    let http = Registry::new(config.limits.clone(), config.allow_insecure)?;
+    let http = Registry::new(config.limits.clone(), config.reach.clone())?;
     let courier = Courier::new(connect(config.executor.clone()), metrics.clone());
     let book = Book::new(config.per_host, ASKED_EVERY);
     let poller = Poller::new(book, http, courier, metrics, synced);
@@ -94,6 +93,15 @@ async fn start(config: &PollerConfig, supervisor: &mut Supervisor) -> anyhow::Re
         "Started"
     );
     Ok(())
+}
+
+/// The proxies in the environment are for registries. In a Pod, kube leaves them alone; with a
+/// kubeconfig it takes `HTTPS_PROXY` for the apiserver as well, where only the kubeconfig's own
+/// `proxy-url` should count.
+async fn kubernetes(reach: &Reach) -> anyhow::Result<Client> {
+    let mut config = kube::Config::infer().await?;
+    config.proxy_url = config.proxy_url.filter(|url| !reach.proxies.include(url));
+    Ok(Client::try_from(config)?)
 }
 
 async fn listen(flag: &str, address: std::net::SocketAddr) -> anyhow::Result<TcpListener> {

@@ -11,7 +11,11 @@ use werf_shared::bundle::duration;
 use werf_shared::telemetry::TelemetryArgs;
 
 use crate::decide::newest::Rule;
-use crate::io::registry::Limits;
+use crate::io::registry::{Limits, Reach};
+
+mod reach;
+
+use reach::ReachArgs;
 
 /// Watches `WerfBundle` objects and polls their registries for new tags
 #[derive(Clone, Debug, clap::Parser)]
@@ -46,9 +50,8 @@ pub struct Args {
     #[arg(long, env = "POLLER_NAMESPACE", value_name = "NAME")]
     namespace: Option<String>,
 
-    /// Let bundles ask for plain HTTP
-    #[arg(long, env = "POLLER_ALLOW_INSECURE_REGISTRIES")]
-    allow_insecure_registries: bool,
+    #[command(flatten)]
+    reach: ReachArgs,
 
     /// How long connecting to a registry may take
     #[arg(
@@ -124,8 +127,8 @@ pub struct PollerConfig {
     pub executor: Uri,
     /// The only namespace to watch.
     pub namespace: Option<String>,
-    /// Bundles may ask for plain HTTP.
-    pub allow_insecure: bool,
+    /// Where registries may be.
+    pub reach: Reach,
     /// What a registry's answer may cost.
     pub limits: Limits,
     /// Polls of one host at the same time.
@@ -158,7 +161,7 @@ impl Arguments for Args {
             admin_listen,
             executor_address,
             namespace,
-            allow_insecure_registries,
+            reach,
             connect_timeout,
             read_timeout,
             scan_timeout,
@@ -182,6 +185,7 @@ impl Arguments for Args {
                 executor_address.filter(|a| !a.is_empty()),
             )
             .and_then(|address| problems.take("--executor-address", parse_address(&address)));
+        let reach = reach.check(&reach::proxies(), problems);
         let connect = time("--connect-timeout", &connect_timeout, problems);
         let read = time("--read-timeout", &read_timeout, problems);
         let scan = time("--scan-timeout", &scan_timeout, problems);
@@ -194,7 +198,7 @@ impl Arguments for Args {
             admin_listen: admin_listen?,
             executor: executor?,
             namespace: namespace.filter(|namespace| !namespace.is_empty()),
-            allow_insecure: allow_insecure_registries,
+            reach: reach?,
             limits: Limits {
                 connect: connect?,
                 read: read?,
@@ -254,7 +258,7 @@ mod tests {
         };
         assert_eq!(config.limits, Limits::default());
         assert_eq!(config.per_host, 4);
-        assert!(!config.allow_insecure);
+        assert!(!config.reach.allow_insecure);
     }
 
     #[test]
@@ -265,6 +269,7 @@ mod tests {
             "--scan-timeout=0s",
             "--read-timeout=soon",
             "--host-concurrency=0",
+            "--allow-networks=10.0.0.0/8,localhost",
         ])
         .unwrap_err();
         let Refused::Invalid(invalid) = refused else {
@@ -277,6 +282,7 @@ mod tests {
             "--read-timeout",
             "--host-concurrency",
             "--executor-address",
+            "--allow-networks",
         ] {
             assert!(text.contains(flag), "{text}");
         }

@@ -1,12 +1,14 @@
 //! The questions the poller answers, each in its own file: who is watched, who is polled when,
-//! where a list continues, which tag is the newest, whether it is a bundle, and what the executor
+//! where registries may be and whom to trust there, where a list continues, which tag is the newest, whether it is a bundle, and what the executor
 //! is told. Nothing here waits, talks or reads a clock.
 
 pub mod book;
+pub mod certificates;
 pub mod constraint;
 pub mod failure;
 pub mod link;
 pub mod manifest;
+pub mod network;
 pub mod newest;
 pub mod outbox;
 pub mod page;

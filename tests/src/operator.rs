@@ -16,6 +16,9 @@ use crate::image::{self, Directory, File, ImageSpec};
 /// The namespace the operator is installed into.
 pub const NAMESPACE: &str = "k8s-werf-operator-go-system";
 
+/// RFC 1918 and RFC 4193.
+const PRIVATE_NETWORKS: &str = "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7";
+
 /// The user the operator's processes run as.
 const OPERATOR_USER: u32 = 65532;
 
@@ -174,7 +177,11 @@ impl Installation {
         Self {
             image: images.operator.clone(),
             both: Vec::new(),
-            poller: vec![owned("POLLER_ALLOW_INSECURE_REGISTRIES", "true")],
+            poller: vec![
+                owned("POLLER_ALLOW_INSECURE_REGISTRIES", "true"),
+                // The registries of tests are in the cluster, and an existing one may be anywhere.
+                owned("POLLER_ALLOW_NETWORKS", PRIVATE_NETWORKS),
+            ],
             executor: vec![
                 owned("EXECUTOR_ALLOW_INSECURE_REGISTRIES", "true"),
                 owned("EXECUTOR_JOB_IMAGE", &images.werf),

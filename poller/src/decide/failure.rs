@@ -72,6 +72,14 @@ impl PollFailure {
     }
 }
 
+/// The name of a host as it can be shown to people, although somebody else chose it.
+pub fn host_in_words(host: &str) -> Option<String> {
+    const LIMIT: usize = 80;
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':' | b'[' | b']');
+    let can_be_shown = host.len() <= LIMIT && host.bytes().all(plain);
+    can_be_shown.then(|| host.to_owned())
+}
+
 impl fmt::Display for PollFailure {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.what)
@@ -105,5 +113,15 @@ mod tests {
         let repository = "ghcr.io/org/app".parse().unwrap();
         let message = format!("error polling registry: ghcr.io/org/app: {words}");
         assert_eq!(failure.message(&repository), message);
+    }
+
+    #[test]
+    fn a_host_is_shown_when_it_is_one() {
+        for host in ["cdn.example.com", "10.0.0.1", "[2001:db8::1]"] {
+            assert_eq!(host_in_words(host).as_deref(), Some(host));
+        }
+        for text in ["a b", "\u{1b}[31m", "<b>", "a\nb", &"a".repeat(81)] {
+            assert_eq!(host_in_words(text), None);
+        }
     }
 }

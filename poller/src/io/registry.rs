@@ -1,50 +1,54 @@
 //! The one place that talks HTTP to registries: reads a tag list whole or not at all, and the
 //! manifest of a tag. Every answer is bounded in size and time while it arrives.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method, StatusCode};
-use reqwest::Client;
-use reqwest::redirect::Policy;
 use sha2::{Digest as _, Sha256};
 use url::Url;
 use werf_shared::tag::Digest;
 
 use crate::decide::watched::Subscription;
 
+mod client;
 mod error;
 mod exchange;
+mod kept;
 mod list;
+mod proxy;
+mod resolve;
 mod scan;
 
+use client::Clients;
+pub use client::Reach;
 pub use error::RegistryError;
+pub use proxy::{InvalidProxy, Proxies, ProxySettings};
 pub use scan::{Limits, Listing, Page, Scan};
 
+use exchange::Incoming;
+
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
-const USER_AGENT: &str = concat!("werf-operator/", env!("CARGO_PKG_VERSION"));
 
 /// A client for all registries.
 #[derive(Clone, Debug)]
 pub struct Registry {
-    client: Client,
+    clients: Arc<Clients>,
     limits: Limits,
     allow_insecure: bool,
 }
 
 impl Registry {
-    /// A client within these limits. `allow_insecure` lets bundles ask for plain HTTP.
-    pub fn new(limits: Limits, allow_insecure: bool) -> Result<Self, RegistryError> {
-        let client = Client::builder()
-            .user_agent(USER_AGENT)
-            .redirect(Policy::none())
-            .referer(false)
-            .connect_timeout(limits.connect)
-            .read_timeout(limits.read)
-            .build()
-            .map_err(|source| RegistryError::Client { source })?;
+    /// A client within these limits, for registries within this reach.
+    pub fn new(limits: Limits, reach: Reach) -> Result<Self, RegistryError> {
+        let Reach {
+            allow_insecure,
+            networks,
+            proxies,
+        } = reach;
         Ok(Self {
-            client,
+            clients: Arc::new(Clients::new(&limits, networks, proxies)?),
             limits,
             allow_insecure,
         })
@@ -91,7 +95,9 @@ impl Registry {
                 (StatusCode::OK, Some(digest)) => Ok(digest),
                 (StatusCode::OK | StatusCode::METHOD_NOT_ALLOWED, _) => {
                     let response = self.get_ok(&url, None).await?;
-                    let body = self.body(response, self.limits.page_bytes).await?;
+                    let body = Incoming::of(response, self.limits.page_bytes)?
+                        .all()
+                        .await?;
                     Ok(digest_of(&body))
                 }
                 (status, _) => Err(RegistryError::Status { status }),
@@ -109,7 +115,9 @@ impl Registry {
         let read = async {
             let url = self.url(subscription, &format!("manifests/{digest}"))?;
             let response = self.get_ok(&url, None).await?;
-            let body = self.body(response, self.limits.page_bytes).await?;
+            let body = Incoming::of(response, self.limits.page_bytes)?
+                .all()
+                .await?;
             if digest_of(&body) == *digest {
                 Ok(body)
             } else {

@@ -30,7 +30,7 @@ use werf_shared::readiness::Readiness;
 
 use crate::executor::{Executor, Told};
 use crate::scripted::{
-    Asked, LIST, Scripted, bundle, conditional, digest_of, hanging, manifest, page, status,
+    Asked, LIST, Scripted, bundle, conditional, digest_of, hanging, manifest, page, reach, status,
 };
 
 type Guarded = DeserializeGuard<WerfBundle>;
@@ -52,7 +52,7 @@ impl Whole {
         let metrics = PollerMetrics::register(&mut Metrics::default());
         let readiness = Readiness::new();
         let courier = Courier::new(executor.channel(), metrics.clone());
-        let http = Registry::new(Limits::default(), false).unwrap();
+        let http = Registry::new(Limits::default(), reach()).unwrap();
         let synced = readiness.expect("watch");
         let book = Book::new(4, Duration::ZERO);
         let poller = Poller::new(book, http, courier, metrics.clone(), synced);

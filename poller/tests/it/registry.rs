@@ -11,7 +11,7 @@ use werf_poller::io::registry::{Limits, Listing, Registry};
 use werf_shared::poll_failure::Class;
 
 use crate::scripted::{
-    Asked, LIST, Scripted, bundle, conditional, digest_of, manifest, page, status, with,
+    Asked, LIST, Scripted, bundle, conditional, digest_of, manifest, page, reach, status, with,
 };
 
 fn limits() -> Limits {
@@ -26,7 +26,7 @@ fn limits() -> Limits {
 
 fn client(limits: Limits) -> Registry {
     let _installed = rustls::crypto::ring::default_provider().install_default();
-    Registry::new(limits, false).unwrap()
+    Registry::new(limits, reach()).unwrap()
 }
 
 fn subscription(repository: &str) -> Subscription {
@@ -192,7 +192,11 @@ async fn a_link_elsewhere_is_not_followed(#[case] link: &'static str, #[case] wh
 #[case(429, Class::Throttled, "429 too many requests")]
 #[case(500, Class::InvalidAnswer, "500 internal server error")]
 #[case(503, Class::InvalidAnswer, "503 service unavailable")]
-#[case(302, Class::InvalidAnswer, "302 found (redirects are not followed)")]
+#[case(
+    302,
+    Class::InvalidAnswer,
+    "302 found (redirects are not followed), this one leads to 127.0.0.1"
+)]
 #[case(204, Class::InvalidAnswer, "204 no content")]
 #[tokio::test]
 async fn a_status_says_what_failed_and_bodies_do_not(

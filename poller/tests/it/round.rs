@@ -18,7 +18,7 @@ use werf_shared::backoff::Jitter;
 use werf_shared::bundle::BundleKey;
 use werf_shared::poll_failure::Class;
 
-use crate::scripted::{Asked, LIST, Scripted, bundle, conditional, manifest};
+use crate::scripted::{Asked, LIST, Scripted, bundle, conditional, manifest, reach};
 
 fn client(scan: Duration) -> Registry {
     let _installed = rustls::crypto::ring::default_provider().install_default();
@@ -26,7 +26,7 @@ fn client(scan: Duration) -> Registry {
         scan,
         ..Limits::default()
     };
-    Registry::new(limits, false).unwrap()
+    Registry::new(limits, reach()).unwrap()
 }
 
 fn subscription(registry: &Scripted) -> Subscription {

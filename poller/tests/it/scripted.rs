@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use werf_poller::io::registry::Reach;
 
 /// What the registry was asked.
 #[derive(Clone, Debug)]
@@ -78,6 +79,14 @@ async fn answer(State(shared): State<Shared>, request: Request) -> Response {
     shared.asked.lock().unwrap().push(asked.clone());
     let script = shared.script.lock().unwrap();
     script(&asked)
+}
+
+/// The registries of these tests are on this machine.
+pub(crate) fn reach() -> Reach {
+    Reach {
+        networks: "127.0.0.0/8,::1".parse().unwrap(),
+        ..Reach::default()
+    }
 }
 
 pub(crate) const LIST: &str = "/v2/org/app/tags/list";

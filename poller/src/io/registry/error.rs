@@ -6,9 +6,14 @@ use std::error::Error;
 use http::StatusCode;
 use werf_shared::poll_failure::Reason;
 
+use crate::decide::certificates::UnusableCertificates;
 use crate::decide::failure::PollFailure;
 use crate::decide::link::RefusedLink;
+use crate::decide::network::AddressNotAllowed;
 use crate::decide::page::InvalidPage;
+use crate::decide::watched::SecretKey;
+
+mod tls;
 
 /// A registry could not be asked, or gave no usable answer.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +24,34 @@ pub enum RegistryError {
         /// What it said.
         source: reqwest::Error,
     },
+    /// There is nobody to trust, or no way to.
+    #[error("cannot set up TLS")]
+    Authorities {
+        /// What was said.
+        source: rustls::Error,
+    },
+    /// The Secret of `certSecretRef` is no use.
+    #[error("Secret '{}' of certSecretRef cannot be used", .secret.name)]
+    Certificates {
+        /// Which Secret.
+        secret: SecretKey,
+        /// Why not.
+        source: UnusableCertificates,
+    },
+    /// The registry is where it must not be.
+    #[error("{AddressNotAllowed}")]
+    AddressNotAllowed,
+    /// The answer is a way to somewhere else.
+    #[error("the registry answered with a redirect: {status}")]
+    Redirect {
+        /// The status.
+        status: StatusCode,
+        /// Where it leads, as far as that can be shown.
+        host: Option<String>,
+    },
+    /// The body is compressed as nobody asked for.
+    #[error("the answer has an encoding nobody asked for")]
+    Encoded,
     /// Plain HTTP is not allowed here.
     #[error(
         "insecure registries are not allowed, start the operator with --allow-insecure-registries"
@@ -84,7 +117,15 @@ impl RegistryError {
         match self {
             Self::Deadline => PollFailure::timeout(),
             Self::Status { status } => PollFailure::of_status(*status),
+            Self::Redirect { status, host } => redirect(*status, host.as_deref()),
             Self::Transport { source } | Self::Client { source } => transport(source),
+            Self::Authorities { .. } => as_it_says(Reason::TlsFailed),
+            Self::Certificates { source, .. } => PollFailure::new(
+                Reason::CertificateSecretInvalid,
+                format!("{self}: {source}"),
+            ),
+            Self::AddressNotAllowed => as_it_says(Reason::AddressNotAllowed),
+            Self::Encoded => as_it_says(Reason::InvalidAnswer),
             Self::InsecureRefused => as_it_says(Reason::InsecureNotAllowed),
             Self::Page { source } => PollFailure::new(reason_of_page(*source), source.to_string()),
             Self::Link { source } => PollFailure::new(reason_of_link(source), source.to_string()),
@@ -114,12 +155,25 @@ const fn reason_of_link(refused: &RefusedLink) -> Reason {
     }
 }
 
+fn redirect(status: StatusCode, host: Option<&str>) -> PollFailure {
+    let mut failure = PollFailure::of_status(status);
+    if let Some(host) = host {
+        failure.what = format!("{}, this one leads to {host}", failure.what);
+    }
+    failure
+}
+
 fn transport(error: &reqwest::Error) -> PollFailure {
     if error.is_timeout() {
         return PollFailure::timeout();
     }
-    if let Some(tls) = find_tls(error) {
-        return PollFailure::new(Reason::TlsFailed, format!("TLS failed: {tls}"));
+    if chain(error).any(<dyn Error>::is::<AddressNotAllowed>) {
+        let what = AddressNotAllowed.to_string();
+        return PollFailure::new(Reason::AddressNotAllowed, what);
+    }
+    if let Some(error) = find_tls(error) {
+        let words = tls::words(error);
+        return PollFailure::new(Reason::TlsFailed, format!("TLS failed: {words}"));
     }
     if error.is_decode() && is_garbled(error) {
         return PollFailure::new(Reason::InvalidAnswer, "the answer cannot be decompressed");

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use url::Url;
 
+use super::exchange::Incoming;
 use super::{Listing, Page, Registry, RegistryError, Scan};
 use crate::decide::link::next_page;
 use crate::decide::page::TagList;
@@ -53,9 +54,8 @@ impl Registry {
             let read = pages.iter().filter_map(|page| page.next.as_ref());
             let next = follow(url, response.headers(), read.chain([&first]))?;
             let etag = etag(response.headers());
-            let body = self
-                .body(response, room.min(self.limits.page_bytes))
-                .await?;
+            let limit = room.min(self.limits.page_bytes);
+            let body = Incoming::of(response, limit)?.all().await?;
             room -= body.len();
             list.add(&body, subscription.repository.path(), self.limits.tags)
                 .map_err(|source| RegistryError::Page { source })?;
