@@ -8,7 +8,8 @@ use anyhow::Context as _;
 use werf_shared::tag::Tag;
 
 use crate::args::Explain;
-use crate::decide::newest::{Choice, Rule, newest};
+use crate::decide::newest::{Choice, Rule};
+use crate::decide::page::{Contents, Reading};
 
 /// Prints the reasoning, or what keeps it from being found.
 pub fn report(explain: &Explain) -> ExitCode {
@@ -26,22 +27,24 @@ pub fn report(explain: &Explain) -> ExitCode {
 fn reasoning(file: &Path, rule: &Rule) -> anyhow::Result<String> {
     let text =
         std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let lines: Vec<&str> = text
-        .lines()
-        .map(str::trim)
-        .filter(|l| !l.is_empty())
-        .collect();
-    let tags: Vec<Tag> = lines.iter().filter_map(|line| line.parse().ok()).collect();
-    let selection = newest(&tags, rule);
+    let mut reading = Reading::new([rule], usize::MAX);
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        reading.entry(Some(line))?;
+    }
+    let Contents {
+        selections,
+        invalid,
+        ..
+    } = reading.finish();
+    let selection = selections.first().context("there is one rule")?;
     let (tag, reason) = match &selection.choice {
         Choice::Chosen(tag, why) => (tag.as_str(), why),
         Choice::Nothing(_, why) => ("none", why),
     };
     let candidates: Vec<&str> = selection.candidates.iter().map(Tag::as_str).collect();
     Ok(format!(
-        "tag:         {tag}\nreason:      {reason}\nconsidered:  {} tags, {} lines are no tags\npassed over: {}\ncandidates:  {}\n",
+        "tag:         {tag}\nreason:      {reason}\nconsidered:  {} tags, {invalid} lines are no tags\npassed over: {}\ncandidates:  {}\n",
         selection.considered,
-        lines.len() - tags.len(),
         selection.dropped,
         candidates.join(", "),
     ))

@@ -18,7 +18,6 @@ use werf_shared::readiness::ReadinessHandle;
 
 use crate::decide::book::Book;
 use crate::decide::failure::PollFailure;
-use crate::decide::newest::Selection;
 use crate::decide::tell::Told;
 use crate::decide::watched::{Subscription, Watched};
 use crate::io::announce::{Courier, Delivered, verdict_words};
@@ -56,8 +55,6 @@ pub struct Poller {
 struct Remembered {
     uid: String,
     told: Told,
-    /// The last choice, and the generation it was made under.
-    selection: Option<(i64, Selection)>,
 }
 
 struct Running {
@@ -174,17 +171,7 @@ impl Poller {
 
     fn members(&self, subscription: &Subscription) -> Vec<Member> {
         let members = self.book.members(subscription).into_iter();
-        let selection = |key: &BundleKey, generation| {
-            let (under, selection) = self.bundles.get(key)?.selection.as_ref()?;
-            (*under == generation).then(|| selection.clone())
-        };
-        members
-            .map(|(key, entry)| Member {
-                selection: selection(&key, entry.watched.generation),
-                key,
-                entry,
-            })
-            .collect()
+        members.map(|(key, entry)| Member { key, entry }).collect()
     }
 
     fn ended(&mut self, id: Id, round: Option<Round>) {
@@ -213,6 +200,7 @@ impl Poller {
         });
         if let Ok(listed) = &round.listed {
             self.metrics.answered(listed.answer);
+            conclude::log_warning(&subscription, listed);
         }
         for ended in round.members {
             let key = ended.member.key.clone();

@@ -17,25 +17,25 @@ const LENGTH_LIMIT: usize = 512;
 const ALTERNATIVES_LIMIT: usize = 32;
 
 /// Which versions are wanted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Constraint {
     text: String,
     alternatives: Vec<Alternative>,
 }
 
 /// A text that is no constraint.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("{0:?} is not a version constraint such as '>=1.0.0, <2.0.0', '~1.2' or '1.x'")]
 pub struct InvalidConstraint(String);
 
 /// Comparators that must all hold.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Alternative {
     comparators: Vec<Comparator>,
     prereleases: bool,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Comparator {
     operator: Operator,
     /// What was left out is zero.
@@ -43,7 +43,7 @@ struct Comparator {
     given: Given,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Operator {
     Equal,
     NotEqual,
@@ -56,7 +56,7 @@ enum Operator {
 }
 
 /// How many of a version's numbers were written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Given {
     Nothing,
     Major,

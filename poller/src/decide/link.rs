@@ -66,8 +66,12 @@ pub fn next_page<'a>(
 fn find_next(header: &str) -> Result<Option<&str>, RefusedLink> {
     let mut rest = header.trim();
     while !rest.is_empty() {
-        let inner = rest.strip_prefix('<').ok_or(RefusedLink::Malformed)?;
-        let (target, after) = inner.split_once('>').ok_or(RefusedLink::Malformed)?;
+        let (target, after) = match rest.strip_prefix('<') {
+            Some(inner) => inner.split_once('>').ok_or(RefusedLink::Malformed)?,
+            // RFC 8288 wants the brackets, but some registries leave them out. Then the target
+            // ends where its parameters begin, so it must have some.
+            None => split_bare(rest).ok_or(RefusedLink::Malformed)?,
+        };
         let end = end_of_parameters(after);
         let (parameters, after) = after.split_at(end);
         if parameters.split(';').any(is_next) {
@@ -76,6 +80,13 @@ fn find_next(header: &str) -> Result<Option<&str>, RefusedLink> {
         rest = after.trim_start_matches([',', ' ', '\t']);
     }
     Ok(None)
+}
+
+fn split_bare(text: &str) -> Option<(&str, &str)> {
+    let (target, parameters) = text.split_at(text.find(';')?);
+    let target = target.trim_end();
+    let allowed = |c: char| c.is_ascii_graphic() && !matches!(c, '<' | '>' | '"');
+    (!target.is_empty() && target.chars().all(allowed)).then_some((target, parameters))
 }
 
 /// Where the comma is that parts this link from the next one; a comma in quotes does not.
@@ -131,6 +142,11 @@ mod tests {
         "?n=2"
     )]
     #[case("<?n=2#part>;rel=next", "?n=2")]
+    #[case("/v2/org/app/tags/list?last=v1&n=100; rel=\"next\"", "?last=v1&n=100")]
+    #[case(
+        "https://registry.example.com/v2/org/app/tags/list?last=a,b ;rel=next",
+        "?last=a,b"
+    )]
     fn a_continuation_is_followed_as_it_stands(#[case] header: &str, #[case] query: &str) {
         assert_eq!(follow(header), Ok(Some(format!("{PAGE}{query}"))));
     }
@@ -152,12 +168,20 @@ mod tests {
     #[case("</v2/other/tags/list?n=1>; rel=next")]
     #[case("<../../../other/tags/list>; rel=next")]
     #[case("<file:///etc/passwd>; rel=next")]
+    #[case("https://evil.example.com/v2/org/app/tags/list?n=1; rel=next")]
+    #[case("//evil.example.com/v2/org/app/tags/list; rel=next")]
+    #[case("<\\\\evil.example.com/v2/org/app/tags/list>; rel=next")]
+    #[case("<javascript:alert(1)>; rel=next")]
+    #[case("<https://registry.example.com@evil.example.com/v2/org/app/tags/list>; rel=next")]
     fn a_continuation_elsewhere_is_refused(#[case] header: &str) {
         assert_eq!(follow(header), Err(RefusedLink::Elsewhere));
     }
 
     #[rstest::rstest]
-    #[case("/v2/org/app/tags/list?n=1; rel=next")]
+    #[case("/v2/org/app/tags/list?n=1")]
+    #[case("; rel=next")]
+    #[case("a b; rel=next")]
+    #[case("?n=1>; rel=next")]
     #[case("<https://[bad/>; rel=next")]
     #[case("<unclosed; rel=next")]
     fn a_broken_header_is_refused(#[case] header: &str) {

@@ -16,6 +16,22 @@ const CHART_LAYERS: [&str; 2] = [
     "application/vnd.cncf.helm.chart.content.v1.tar+gzip",
 ];
 
+const MANIFESTS: [&str; 2] = [
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+];
+
+const INDEXES: [&str; 2] = [
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+];
+
+/// What Docker pushed before 2016.
+const OUTDATED: [&str; 2] = [
+    "application/vnd.docker.distribution.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v1+prettyjws",
+];
+
 const IMAGE_CONFIGS: [&str; 2] = [
     "application/vnd.oci.image.config.v1+json",
     "application/vnd.docker.container.image.v1+json",
@@ -39,6 +55,7 @@ pub struct NotAManifest;
 #[serde(rename_all = "camelCase")]
 struct Manifest {
     schema_version: u8,
+    media_type: Option<String>,
     config: Option<Descriptor>,
     layers: Option<Vec<Descriptor>>,
     manifests: Option<Vec<Descriptor>>,
@@ -52,14 +69,26 @@ struct Descriptor {
     media_type: String,
 }
 
-/// Says what a manifest holds.
-pub fn content(body: &[u8]) -> Result<Content, NotAManifest> {
+/// Says what a manifest holds. Its type is what the body says and the header does not deny: those
+/// who read only one of the two must not see something else (OCI image specification, "Image
+/// Manifest", on `mediaType`; CVE-2021-41190).
+pub fn content(content_type: Option<&str>, body: &[u8]) -> Result<Content, NotAManifest> {
     let manifest: Manifest = serde_json::from_slice(body).map_err(|_| NotAManifest)?;
-    if manifest.schema_version == 1 || manifest.fs_layers.is_some() {
+    let header = content_type.map(essence);
+    let inner = manifest.media_type.as_deref().map(essence);
+    let is_of = |types: &[&str]| [header, inner].iter().flatten().any(|t| types.contains(t));
+    if manifest.schema_version == 1 || manifest.fs_layers.is_some() || is_of(&OUTDATED) {
         return Ok(not_a_bundle("a container image of an outdated format"));
     }
-    if manifest.manifests.is_some() {
+    if manifest.manifests.is_some() && (manifest.layers.is_some() || is_of(&MANIFESTS)) {
+        return Ok(not_a_bundle("a manifest that is also an index"));
+    }
+    if manifest.manifests.is_some() || is_of(&INDEXES) {
         return Ok(not_a_bundle("an image index"));
+    }
+    if let Some(other) = inner.filter(|inner| !MANIFESTS.contains(inner)) {
+        let other = printable(other);
+        return Ok(not_a_bundle(&format!("an artifact of the type {other}")));
     }
     let (Some(config), Some(layers)) = (manifest.config, manifest.layers) else {
         return Err(NotAManifest);
@@ -84,6 +113,12 @@ pub fn content(body: &[u8]) -> Result<Content, NotAManifest> {
     })
 }
 
+/// A media type without its parameters.
+fn essence(media_type: &str) -> &str {
+    let end = media_type.find(';').unwrap_or(media_type.len());
+    media_type[..end].trim()
+}
+
 fn not_a_bundle(what: &str) -> Content {
     Content::NotABundle(what.to_owned())
 }
@@ -106,7 +141,7 @@ mod tests {
         let layers: Vec<_> = layers.iter().map(|l| json!({ "mediaType": l })).collect();
         let manifest =
             json!({ "schemaVersion": 2, "config": { "mediaType": config }, "layers": layers });
-        content(manifest.to_string().as_bytes())
+        content(None, manifest.to_string().as_bytes())
     }
 
     #[rstest::rstest]
@@ -133,7 +168,43 @@ mod tests {
     #[test]
     fn an_index_is_named() {
         let index = br#"{"schemaVersion":2,"manifests":[]}"#;
-        assert_eq!(content(index), Ok(not_a_bundle("an image index")));
+        assert_eq!(content(None, index), Ok(not_a_bundle("an image index")));
+    }
+
+    fn bundle_as(content_type: &str, inner: Option<&str>, more: &str) -> Content {
+        let inner = inner.map_or(String::new(), |inner| format!(r#""mediaType":"{inner}","#));
+        let body = format!(
+            r#"{{"schemaVersion":2,{inner}{more}"config":{{"mediaType":"{CHART_CONFIG}"}},"layers":[{{"mediaType":"{}"}}]}}"#,
+            CHART_LAYERS[0]
+        );
+        content(Some(content_type), body.as_bytes()).unwrap()
+    }
+
+    #[rstest::rstest]
+    #[case::as_werf_publishes(MANIFESTS[0], None)]
+    #[case::with_parameters("application/vnd.oci.image.manifest.v1+json; charset=utf-8", None)]
+    #[case::both_say_so(MANIFESTS[0], Some(MANIFESTS[0]))]
+    #[case::docker(MANIFESTS[1], Some(MANIFESTS[1]))]
+    #[case::a_header_that_says_nothing("application/json", None)]
+    fn header_and_body_together_make_a_bundle(#[case] header: &str, #[case] inner: Option<&str>) {
+        assert_eq!(bundle_as(header, inner, ""), Content::Bundle);
+    }
+
+    #[rstest::rstest]
+    #[case(INDEXES[0], None, "", "an image index")]
+    #[case(INDEXES[1], None, "", "an image index")]
+    #[case(MANIFESTS[0], Some(INDEXES[0]), "", "an image index")]
+    #[case(OUTDATED[1], None, "", "a container image of an outdated format")]
+    #[case(MANIFESTS[0], None, r#""fsLayers":[],"#, "a container image of an outdated format")]
+    #[case(MANIFESTS[0], None, r#""manifests":[],"#, "a manifest that is also an index")]
+    #[case(MANIFESTS[0], Some("a/b"), "", "an artifact of the type a/b")]
+    fn what_header_or_body_deny_is_no_bundle(
+        #[case] header: &str,
+        #[case] inner: Option<&str>,
+        #[case] more: &str,
+        #[case] name: &str,
+    ) {
+        assert_eq!(bundle_as(header, inner, more), not_a_bundle(name));
     }
 
     #[rstest::rstest]
@@ -141,6 +212,6 @@ mod tests {
     #[case(b"{}")]
     #[case(br#"{"schemaVersion":2}"#)]
     fn other_answers_are_no_manifest(#[case] body: &[u8]) {
-        assert_eq!(content(body), Err(NotAManifest));
+        assert_eq!(content(None, body), Err(NotAManifest));
     }
 }

@@ -14,7 +14,7 @@ use super::service_tag::{Keeper, keeper};
 const CANDIDATES: usize = 10;
 
 /// How a bundle chooses.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Rule {
     /// The highest stable version; else the highest prerelease; else the highest of what is left,
     /// where `10.0` is higher than `9.0` and names are ordered by their text.
@@ -83,45 +83,152 @@ enum Rank {
     Stable,
 }
 
+/// A tag, looked at once for all rules.
+#[derive(Debug)]
+pub struct Looked<'a> {
+    tag: &'a Tag,
+    keeper: Option<Keeper>,
+    version: Option<Version>,
+    /// The version is written out, so it is one also where nothing says that versions are meant.
+    full: bool,
+}
+
+#[derive(Clone, Debug)]
 struct Candidate<'a> {
     rank: Rank,
-    version: Option<Version>,
+    version: Option<&'a Version>,
     tag: &'a Tag,
 }
 
-/// Chooses from a list.
-#[must_use]
-pub fn newest<'a>(tags: impl IntoIterator<Item = &'a Tag>, rule: &Rule) -> Selection {
-    let mut considered = 0;
-    let mut dropped = Dropped::default();
-    let mut candidates = Vec::new();
-    for tag in tags {
-        considered += 1;
-        match candidate(tag, rule) {
-            Ok(candidate) => candidates.push(candidate),
-            Err(reason) => *reason.counter(&mut dropped) += 1,
+/// Chooses by one rule while a list goes by. Keeps the best candidates and counts; a tag that is
+/// listed twice is counted twice and chosen as if it were listed once.
+#[derive(Debug)]
+pub struct Selector<'r> {
+    rule: &'r Rule,
+    considered: usize,
+    dropped: Dropped,
+    /// How many candidates there were of each rank.
+    ranks: [usize; 3],
+    /// The best ones, all of the best rank seen so far, best first.
+    best: Vec<(Tag, Option<Version>)>,
+    best_rank: Rank,
+}
+
+impl<'a> Looked<'a> {
+    /// Looks at a tag.
+    pub fn at(tag: &'a Tag) -> Self {
+        let keeper = keeper(tag.as_str());
+        let version = tag.version().filter(|_| keeper.is_none());
+        let full = version.is_some() && tag.is_full_version();
+        Self {
+            tag,
+            keeper,
+            version,
+            full,
         }
     }
-    candidates.sort_by(|a, b| compare(b, a));
-    candidates.dedup_by(|a, b| a.tag == b.tag);
-    if let Some(best) = candidates.first().map(|best| best.rank) {
-        let worse = candidates.partition_point(|candidate| candidate.rank == best);
-        for candidate in candidates.drain(worse..) {
-            match candidate.rank {
-                Rank::Other => dropped.not_a_version += 1,
-                Rank::Prerelease | Rank::Stable => dropped.prereleases += 1,
+
+    fn candidate(&self, rule: &Rule) -> Result<Candidate<'_>, DropReason> {
+        match self.keeper {
+            Some(Keeper::Cosign) => return Err(DropReason::Signature),
+            Some(Keeper::Werf) => return Err(DropReason::Service),
+            None => {}
+        }
+        let (rank, version) = match (rule, &self.version) {
+            (Rule::Matching(constraint), Some(version)) if constraint.matches(version) => {
+                (Rank::Stable, Some(version))
+            }
+            (Rule::Matching(_), Some(_)) => return Err(DropReason::Outside),
+            (Rule::Newest, Some(version)) if self.full => {
+                let rank = if version.pre.is_empty() {
+                    Rank::Stable
+                } else {
+                    Rank::Prerelease
+                };
+                (rank, Some(version))
+            }
+            (Rule::Newest, _) => (Rank::Other, None),
+            (Rule::Matching(_), None) | (Rule::Unreadable(_), _) => {
+                return Err(DropReason::NotAVersion);
+            }
+        };
+        let tag = self.tag;
+        Ok(Candidate { rank, version, tag })
+    }
+}
+
+impl<'r> Selector<'r> {
+    /// Chooses by this rule.
+    pub fn new(rule: &'r Rule) -> Self {
+        Self {
+            rule,
+            considered: 0,
+            dropped: Dropped::default(),
+            ranks: [0; 3],
+            best: Vec::new(),
+            best_rank: Rank::Other,
+        }
+    }
+
+    /// Takes the next tag of the list.
+    pub fn add(&mut self, looked: &Looked<'_>) {
+        self.considered += 1;
+        let candidate = match looked.candidate(self.rule) {
+            Ok(candidate) => candidate,
+            Err(reason) => {
+                *reason.counter(&mut self.dropped) += 1;
+                return;
+            }
+        };
+        let rank = candidate.rank;
+        self.ranks[rank as usize] += 1;
+        match rank.cmp(&self.best_rank) {
+            Ordering::Less => return,
+            Ordering::Equal => {}
+            Ordering::Greater => {
+                self.best.clear();
+                self.best_rank = rank;
             }
         }
+        let better = |(tag, version): &(Tag, Option<Version>)| {
+            let version = version.as_ref();
+            compare(&Candidate { rank, version, tag }, &candidate)
+        };
+        let full = self.best.len() == CANDIDATES;
+        if full && self.best.last().is_some_and(|last| better(last).is_gt()) {
+            return;
+        }
+        let place = self.best.partition_point(|kept| better(kept).is_gt());
+        if self
+            .best
+            .get(place)
+            .is_some_and(|kept| kept.0 == *looked.tag)
+        {
+            return;
+        }
+        self.best.truncate(CANDIDATES - 1);
+        let version = candidate.version.cloned();
+        self.best.insert(place, (looked.tag.clone(), version));
     }
-    Selection {
-        choice: conclude(&candidates, rule, &dropped),
-        considered,
-        dropped,
-        candidates: candidates
-            .iter()
-            .take(CANDIDATES)
-            .map(|candidate| candidate.tag.clone())
-            .collect(),
+
+    /// The list is complete.
+    #[must_use]
+    pub fn finish(self) -> Selection {
+        let mut dropped = self.dropped;
+        for (rank, count) in [Rank::Other, Rank::Prerelease].into_iter().zip(self.ranks) {
+            match rank {
+                _ if rank >= self.best_rank => {}
+                Rank::Other => dropped.not_a_version += count,
+                Rank::Prerelease | Rank::Stable => dropped.prereleases += count,
+            }
+        }
+        let candidates: Vec<Tag> = self.best.into_iter().map(|(tag, _)| tag).collect();
+        Selection {
+            choice: conclude(candidates.first(), self.best_rank, self.rule, &dropped),
+            considered: self.considered,
+            dropped,
+            candidates,
+        }
     }
 }
 
@@ -129,10 +236,12 @@ pub fn newest<'a>(tags: impl IntoIterator<Item = &'a Tag>, rule: &Rule) -> Selec
 /// rule, the list must have lost that one.
 #[must_use]
 pub fn hold_back(selection: &Selection, rule: &Rule, announced: &Tag) -> Option<Choice> {
-    let held = candidate(announced, rule).ok()?;
+    let looked = Looked::at(announced);
+    let held = looked.candidate(rule).ok()?;
     match &selection.choice {
         Choice::Chosen(tag, _) => {
-            let best = candidate(tag, rule).ok()?;
+            let best = Looked::at(tag);
+            let best = best.candidate(rule).ok()?;
             let lower = compare(&best, &held) == Ordering::Less;
             lower.then(|| {
                 let why = format!(
@@ -168,36 +277,8 @@ impl DropReason {
     }
 }
 
-fn candidate<'a>(tag: &'a Tag, rule: &Rule) -> Result<Candidate<'a>, DropReason> {
-    match keeper(tag.as_str()) {
-        Some(Keeper::Cosign) => return Err(DropReason::Signature),
-        Some(Keeper::Werf) => return Err(DropReason::Service),
-        None => {}
-    }
-    let version = tag.version();
-    let (rank, version) = match (rule, version) {
-        (Rule::Matching(constraint), Some(version)) if constraint.matches(&version) => {
-            (Rank::Stable, Some(version))
-        }
-        (Rule::Matching(_), Some(_)) => return Err(DropReason::Outside),
-        (Rule::Newest, Some(version)) if tag.is_full_version() => {
-            let rank = if version.pre.is_empty() {
-                Rank::Stable
-            } else {
-                Rank::Prerelease
-            };
-            (rank, Some(version))
-        }
-        (Rule::Newest, _) => (Rank::Other, None),
-        (Rule::Matching(_), None) | (Rule::Unreadable(_), _) => {
-            return Err(DropReason::NotAVersion);
-        }
-    };
-    Ok(Candidate { rank, version, tag })
-}
-
 fn compare(a: &Candidate<'_>, b: &Candidate<'_>) -> Ordering {
-    let by_version = || match (&a.version, &b.version) {
+    let by_version = || match (a.version, b.version) {
         (Some(a), Some(b)) => a.cmp_precedence(b),
         _ => Ordering::Equal,
     };
@@ -207,11 +288,11 @@ fn compare(a: &Candidate<'_>, b: &Candidate<'_>) -> Ordering {
         .then_with(|| a.tag.cmp(b.tag))
 }
 
-fn conclude(candidates: &[Candidate<'_>], rule: &Rule, dropped: &Dropped) -> Choice {
+fn conclude(best: Option<&Tag>, rank: Rank, rule: &Rule, dropped: &Dropped) -> Choice {
     if let Rule::Unreadable(error) = rule {
         return Choice::Nothing(Nothing::NoMatchingVersion, error.to_string());
     }
-    let Some(best) = candidates.first() else {
+    let Some(tag) = best else {
         return match rule {
             Rule::Matching(constraint) if dropped.outside + dropped.not_a_version > 0 => {
                 let why = format!("no tag satisfies {constraint}{}", in_brackets(dropped));
@@ -223,8 +304,7 @@ fn conclude(candidates: &[Candidate<'_>], rule: &Rule, dropped: &Dropped) -> Cho
             }
         };
     };
-    let tag = best.tag;
-    let what = match (rule, best.rank) {
+    let what = match (rule, rank) {
         (Rule::Matching(constraint), _) => {
             format!("the highest version that satisfies {constraint}")
         }

@@ -1,13 +1,14 @@
-//! Is this answer a page of the tag list, and what is in the whole list? A page is read strictly:
-//! a wrong page drops the scan. A tag that no specification allows is dropped alone.
+//! What is in a tag list that is still arriving? Its pages are read strictly, tag by tag, and a
+//! wrong page drops the scan; a tag that no specification allows is dropped alone. The list itself
+//! is never kept: every tag goes to the rules that choose, into a fingerprint and into the counts.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
-use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use sha2::{Digest as _, Sha256};
 use werf_shared::tag::Tag;
+
+use super::json::{Event, Json, Malformed};
+use super::newest::{Looked, Rule, Selection, Selector};
 
 /// Why an answer is no page of the list that was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,279 +24,224 @@ pub enum InvalidPage {
     TooManyTags(usize),
 }
 
-/// A whole list, in one order whatever order it came in.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TagList {
-    /// Sorted by text, so that the fingerprint does not depend on the registry.
-    tags: BTreeSet<ByText>,
+/// A list in the middle of being read, for any number of rules.
+#[derive(Debug)]
+pub struct Reading<'r> {
+    selectors: Vec<Selector<'r>>,
+    sum: Sum,
+    tags: usize,
+    invalid: usize,
+    limit: usize,
+}
+
+/// What a whole list held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contents {
+    /// Tells it from other lists.
+    pub fingerprint: Fingerprint,
+    /// How many tags it named, each as often as it was named.
+    pub tags: usize,
     /// How many entries were no tags.
     pub invalid: usize,
+    /// What each rule chose, in the order of the rules.
+    pub selections: Vec<Selection>,
 }
 
-/// SHA-256 over a sorted list, 64 hex digits.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fingerprint(String);
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct ByText(Tag);
-
-/// Reads a page tag by tag into a list: what a page costs depends on the tags that are kept, not on
-/// its length.
-struct Reader<'a> {
-    list: &'a mut TagList,
-    limit: usize,
-    full: bool,
+/// A page in the middle of being read.
+#[derive(Debug)]
+pub struct Page<'a, 'r> {
+    reading: &'a mut Reading<'r>,
+    path: &'a str,
+    json: Json,
+    place: Place,
+    named: bool,
+    listed: bool,
+    entries: usize,
 }
 
-/// What a page says besides its tags.
-struct Page {
-    name: Option<String>,
+/// Which part of a page comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Start,
+    Fields,
+    Name,
+    Tags,
+    Entries,
+    /// The value of a field nobody asked for, this deep inside it.
+    Ignored(u32),
+    Behind,
 }
 
-/// One entry of a page, if it is a tag.
-struct Entry(Option<Tag>);
+/// Tells lists apart, whatever the order of their tags: SHA-256 over the sum of the SHA-256 of each
+/// tag (as numbers of 256 bits, wrapping) and how many there were; 64 hex digits.
+///
+/// A tag that is named twice counts twice. A registry that repeats a tag only now and then looks as
+/// if its list had changed: that costs a message, not a deployment. Whoever controls a list can
+/// make another of the same fingerprint; nothing is chosen by it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Fingerprint([u8; 32]);
 
-impl TagList {
-    /// Adds a page.
-    pub fn add(&mut self, body: &[u8], path: &str, limit: usize) -> Result<(), InvalidPage> {
-        let mut reader = Reader {
-            list: self,
+/// A sum of hashes: adding is commutative, so the order of the list does not matter.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sum([u64; 4]);
+
+impl<'r> Reading<'r> {
+    /// A list of which nothing has been read, for these rules.
+    pub fn new(rules: impl IntoIterator<Item = &'r Rule>, limit: usize) -> Self {
+        Self {
+            selectors: rules.into_iter().map(Selector::new).collect(),
+            sum: Sum::default(),
+            tags: 0,
+            invalid: 0,
             limit,
-            full: false,
-        };
-        let mut json = serde_json::Deserializer::from_slice(body);
-        let read = json.deserialize_map(&mut reader);
-        if reader.full {
-            return Err(InvalidPage::TooManyTags(limit));
         }
-        let page = read.map_err(|_| InvalidPage::NotATagList)?;
-        json.end().map_err(|_| InvalidPage::NotATagList)?;
-        if page.name.is_some_and(|name| name != path) {
-            return Err(InvalidPage::OtherRepository);
+    }
+
+    /// Begins the next page of the repository of this path.
+    pub fn page<'a>(&'a mut self, path: &'a str) -> Page<'a, 'r> {
+        Page {
+            reading: self,
+            path,
+            json: Json::default(),
+            place: Place::Start,
+            named: false,
+            listed: false,
+            entries: 0,
+        }
+    }
+
+    /// Takes an entry of the list; `None` is one that is too long to be a tag.
+    pub fn entry(&mut self, text: Option<&str>) -> Result<(), InvalidPage> {
+        match text.and_then(|text| text.parse::<Tag>().ok()) {
+            Some(tag) => {
+                self.tags += 1;
+                self.sum.add(&tag);
+                let looked = Looked::at(&tag);
+                for selector in &mut self.selectors {
+                    selector.add(&looked);
+                }
+            }
+            None => self.invalid += 1,
+        }
+        if self.tags + self.invalid > self.limit {
+            return Err(InvalidPage::TooManyTags(self.limit));
         }
         Ok(())
     }
 
-    /// The tags.
-    pub fn iter(&self) -> impl Iterator<Item = &Tag> {
-        self.tags.iter().map(|ByText(tag)| tag)
-    }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.tags.len()
-    }
-
-    /// There are none.
-    pub fn is_empty(&self) -> bool {
-        self.tags.is_empty()
-    }
-
-    /// Tells whether two lists hold the same tags.
-    pub fn fingerprint(&self) -> Fingerprint {
-        let mut hasher = Sha256::new();
-        for tag in self.iter() {
-            hasher.update(tag.as_str().as_bytes());
-            hasher.update(b"\n");
+    /// All pages were read.
+    #[must_use]
+    pub fn finish(self) -> Contents {
+        Contents {
+            fingerprint: self.sum.fingerprint(self.tags),
+            tags: self.tags,
+            invalid: self.invalid,
+            selections: self.selectors.into_iter().map(Selector::finish).collect(),
         }
-        Fingerprint(format!("{:x}", hasher.finalize()))
     }
 }
 
-impl<'de> Visitor<'de> for &mut Reader<'_> {
-    type Value = Page;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a page of a tag list")
+impl Page<'_, '_> {
+    /// Reads the next bytes, however they are cut. After an error nothing more is to be read.
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<(), InvalidPage> {
+        let Self {
+            reading,
+            path,
+            json,
+            place,
+            named,
+            listed,
+            entries,
+        } = self;
+        json.feed(bytes, |event| {
+            *place = match (*place, event) {
+                (Place::Start, Event::Object)
+                | (Place::Name | Place::Tags, Event::Null)
+                | (Place::Entries | Place::Ignored(1), Event::End)
+                | (Place::Ignored(0), Event::Null | Event::Scalar | Event::Text(_)) => {
+                    Place::Fields
+                }
+                (Place::Fields, Event::End) => Place::Behind,
+                (Place::Fields, Event::Key(Some("name"))) if !*named => {
+                    *named = true;
+                    Place::Name
+                }
+                (Place::Fields, Event::Key(Some("tags"))) if !*listed => {
+                    *listed = true;
+                    Place::Tags
+                }
+                // A key that comes twice would mean something else to every reader.
+                (Place::Fields, Event::Key(Some("name" | "tags"))) => {
+                    return Err(InvalidPage::NotATagList);
+                }
+                (Place::Fields, Event::Key(_)) => Place::Ignored(0),
+                (Place::Name, Event::Text(name)) if name == Some(*path) => Place::Fields,
+                (Place::Name, Event::Text(_)) => return Err(InvalidPage::OtherRepository),
+                (Place::Tags, Event::Array) => Place::Entries,
+                (Place::Entries, Event::Text(text)) => {
+                    *entries += 1;
+                    reading.entry(text)?;
+                    Place::Entries
+                }
+                (Place::Ignored(depth), Event::Object | Event::Array) => Place::Ignored(depth + 1),
+                (Place::Ignored(depth), Event::End) => Place::Ignored(depth.saturating_sub(1)),
+                (Place::Ignored(depth), _) => Place::Ignored(depth),
+                _ => return Err(InvalidPage::NotATagList),
+            };
+            Ok(())
+        })
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Page, A::Error> {
-        let (mut name, mut tags) = (None, None);
-        while let Some(field) = map.next_key::<std::borrow::Cow<'_, str>>()? {
-            match field.as_ref() {
-                "name" if name.is_some() => return Err(A::Error::duplicate_field("name")),
-                "tags" if tags.is_some() => return Err(A::Error::duplicate_field("tags")),
-                "name" => name = Some(map.next_value::<Option<String>>()?),
-                "tags" => tags = Some(map.next_value_seed(Tags(self))?),
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
-        }
+    /// The page has arrived whole. Says how many entries it had.
+    pub fn finish(self) -> Result<usize, InvalidPage> {
+        self.json.end()?;
         // A missing list is an error, while null is an empty one.
-        tags.ok_or_else(|| A::Error::missing_field("tags"))?;
-        let name = name.flatten();
-        Ok(Page { name })
+        let complete = self.place == Place::Behind && self.listed;
+        complete
+            .then_some(self.entries)
+            .ok_or(InvalidPage::NotATagList)
     }
 }
 
-/// The value of `tags`.
-struct Tags<'a, 'b>(&'a mut Reader<'b>);
-
-impl<'de> DeserializeSeed<'de> for Tags<'_, '_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_option(self)
+impl From<Malformed> for InvalidPage {
+    fn from(Malformed: Malformed) -> Self {
+        Self::NotATagList
     }
 }
 
-impl<'de> Visitor<'de> for Tags<'_, '_> {
-    type Value = ();
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("tags or null")
-    }
-
-    fn visit_none<E: Error>(self) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_seq(self)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
-        let Reader { list, limit, full } = self.0;
-        while let Some(Entry(tag)) = entries.next_element()? {
-            match tag {
-                Some(tag) => {
-                    list.tags.insert(ByText(tag));
-                }
-                None => list.invalid += 1,
-            }
-            if list.tags.len() + list.invalid > *limit {
-                *full = true;
-                return Err(A::Error::custom("too many tags"));
-            }
+impl Sum {
+    fn add(&mut self, tag: &Tag) {
+        let hash: [u8; 32] = Sha256::digest(tag.as_str().as_bytes()).into();
+        let mut carry = false;
+        for (word, bytes) in self.0.iter_mut().zip(hash.as_chunks::<8>().0) {
+            let (sum, over) = word.overflowing_add(u64::from_le_bytes(*bytes));
+            let (sum, again) = sum.overflowing_add(u64::from(carry));
+            *word = sum;
+            carry = over || again;
         }
-        Ok(())
-    }
-}
-
-impl<'de> Deserialize<'de> for Entry {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(AsTag)
-    }
-}
-
-/// Looks at a text where it is; only a tag is worth a copy.
-struct AsTag;
-
-impl Visitor<'_> for AsTag {
-    type Value = Entry;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a text")
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<Entry, E> {
-        Ok(Entry(text.parse().ok()))
-    }
-}
-
-impl Fingerprint {
-    /// The digits.
-    pub fn as_str(&self) -> &str {
-        &self.0
+    fn fingerprint(&self, tags: usize) -> Fingerprint {
+        let mut hasher = Sha256::new();
+        for word in self.0 {
+            hasher.update(word.to_le_bytes());
+        }
+        hasher.update((tags as u64).to_le_bytes());
+        Fingerprint(hasher.finalize().into())
     }
 }
 
 impl fmt::Display for Fingerprint {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
+        self.0.iter().try_for_each(|b| write!(formatter, "{b:02x}"))
     }
 }
 
-impl Ord for ByText {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0.as_str().cmp(other.0.as_str())
-    }
-}
-
-impl PartialOrd for ByText {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Fingerprint({self})")
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn read(body: &[u8]) -> Result<TagList, InvalidPage> {
-        let mut list = TagList::default();
-        list.add(body, "org/app", 5).map(|()| list)
-    }
-
-    #[rstest::rstest]
-    #[case(br#"{"name":"org/app","tags":["b","a","b"]}"#, 2)]
-    #[case(br#"{"name":"org/app","tags":null}"#, 0)]
-    #[case(br#"{"tags":[]}"#, 0)]
-    #[case(br#"{"name":"org/app","tags":["a"],"child":[],"manifest":{}}"#, 1)]
-    fn a_tag_list_is_read(#[case] body: &[u8], #[case] tags: usize) {
-        assert_eq!(read(body).unwrap().len(), tags);
-    }
-
-    #[rstest::rstest]
-    #[case(b"")]
-    #[case(b"null")]
-    #[case(b"<html>")]
-    #[case(b"{}")]
-    #[case(br#"{"errors":[{"code":"UNAUTHORIZED"}]}"#)]
-    #[case(br#"{"tags":[1]}"#)]
-    #[case(br#"{"tags":"v1"}"#)]
-    #[case(br#"{"tags":["v1"],"tags":["v2"]}"#)]
-    #[case(br#"{"tags":["v1"]} x"#)]
-    #[case(b"\xef\xbb\xbf{\"tags\":[]}")]
-    #[case(b"{\"tags\":[\"\xff\"]}")]
-    fn anything_else_is_no_tag_list(#[case] body: &[u8]) {
-        assert_eq!(read(body), Err(InvalidPage::NotATagList));
-    }
-
-    #[test]
-    fn the_list_of_another_repository_is_refused() {
-        let body = br#"{"name":"org/other","tags":[]}"#;
-        assert_eq!(read(body), Err(InvalidPage::OtherRepository));
-    }
-
-    #[test]
-    fn what_is_no_tag_is_dropped_alone() {
-        let list = read(br#"{"tags":["v1","a/b","--x","\u001b[31m"]}"#).unwrap();
-        assert_eq!((list.len(), list.invalid), (1, 3));
-    }
-
-    #[test]
-    fn too_many_tags_are_refused() {
-        let body = br#"{"tags":["1","2","3","/","5","6"]}"#;
-        assert_eq!(read(body), Err(InvalidPage::TooManyTags(5)));
-    }
-
-    #[test]
-    fn a_page_costs_what_its_tags_cost() {
-        let body = format!(r#"{{"tags":[{}"a"]}}"#, r#""a","#.repeat(1 << 16));
-        assert_eq!(read(body.as_bytes()).unwrap().len(), 1);
-        // It is not even read to its end.
-        let endless = format!(r#"{{"tags":[{}"#, r#""/","#.repeat(6));
-        assert_eq!(read(endless.as_bytes()), Err(InvalidPage::TooManyTags(5)));
-    }
-
-    proptest! {
-        #[test]
-        fn the_fingerprint_depends_on_the_set_alone(
-            tags in proptest::collection::vec("[a-z]{1,2}", 0..5),
-            seed in 0_usize..5,
-        ) {
-            let mut turned = tags.clone();
-            turned.rotate_left(seed % tags.len().max(1));
-            let whole = read(serde_json::json!({ "tags": tags }).to_string().as_bytes()).unwrap();
-            let mut paged = TagList::default();
-            for tag in turned {
-                let page = serde_json::json!({ "tags": [tag] }).to_string();
-                paged.add(page.as_bytes(), "org/app", 5).unwrap();
-            }
-            prop_assert_eq!(whole.fingerprint(), paged.fingerprint());
-        }
-    }
-}
+mod tests;

@@ -159,7 +159,7 @@ fn holds(known: &Known, (tag, digest, generation): &(Tag, Digest, i64)) -> bool 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::page::TagList;
+    use crate::decide::page::Reading;
     use proptest::prelude::*;
     use werf_shared::bundle::status::Announced;
     use werf_shared::poll_failure::Reason;
@@ -179,12 +179,11 @@ mod tests {
     }
 
     fn seen(etag: &str, tags: &str) -> Seen {
-        let mut list = TagList::default();
-        let page = format!(r#"{{"tags":["{tags}"]}}"#);
-        list.add(page.as_bytes(), "", 9).unwrap();
+        let mut reading = Reading::new([], 9);
+        reading.entry(Some(tags)).unwrap();
         Seen {
             etag: etag.to_owned(),
-            fingerprint: list.fingerprint(),
+            fingerprint: reading.finish().fingerprint,
         }
     }
 

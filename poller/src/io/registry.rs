@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use sha2::{Digest as _, Sha256};
 use url::Url;
 use werf_shared::tag::Digest;
 
+use crate::decide::manifest::{Content, NotAManifest, content};
 use crate::decide::watched::Subscription;
 
 mod client;
@@ -24,8 +25,9 @@ mod scan;
 use client::Clients;
 pub use client::Reach;
 pub use error::RegistryError;
+pub use list::Query;
 pub use proxy::{InvalidProxy, Proxies, ProxySettings};
-pub use scan::{Limits, Listing, Page, Scan};
+pub use scan::{Identity, Limits, Listing, Page, PageSize, Scan};
 
 use exchange::Incoming;
 
@@ -37,6 +39,21 @@ pub struct Registry {
     clients: Arc<Clients>,
     limits: Limits,
     allow_insecure: bool,
+}
+
+/// A manifest as it came.
+#[derive(Clone, Debug)]
+pub struct Manifest {
+    content_type: Option<HeaderValue>,
+    body: Bytes,
+}
+
+impl Manifest {
+    /// What it holds.
+    pub fn content(&self) -> Result<Content, NotAManifest> {
+        let content_type = self.content_type.as_ref();
+        content(content_type.and_then(|t| t.to_str().ok()), &self.body)
+    }
 }
 
 impl Registry {
@@ -57,28 +74,6 @@ impl Registry {
     /// What a poll may take altogether: a list, and a look at everything that was chosen from it.
     pub fn patience(&self) -> Duration {
         self.limits.scan.saturating_mul(2)
-    }
-
-    /// Reads the tag list. With an `earlier` complete scan the registry may answer that nothing
-    /// changed; unless it says so of every page, the whole list is read again.
-    pub async fn list(
-        &self,
-        subscription: &Subscription,
-        earlier: Option<&Scan>,
-    ) -> Result<Listing, RegistryError> {
-        let scan = async {
-            if let Some(earlier) = earlier.filter(|scan| scan.is_conditional())
-                && self.is_unchanged(earlier).await?
-            {
-                return Ok(Listing {
-                    status: StatusCode::NOT_MODIFIED.as_u16(),
-                    scan: earlier.clone(),
-                    tags: None,
-                });
-            }
-            self.read_all(subscription).await
-        };
-        self.within(scan).await
     }
 
     /// The digest of a tag's manifest now.
@@ -111,15 +106,16 @@ impl Registry {
         &self,
         subscription: &Subscription,
         digest: &Digest,
-    ) -> Result<Bytes, RegistryError> {
+    ) -> Result<Manifest, RegistryError> {
         let read = async {
             let url = self.url(subscription, &format!("manifests/{digest}"))?;
             let response = self.get_ok(&url, None).await?;
+            let content_type = response.headers().get(header::CONTENT_TYPE).cloned();
             let body = Incoming::of(response, self.limits.page_bytes)?
                 .all()
                 .await?;
             if digest_of(&body) == *digest {
-                Ok(body)
+                Ok(Manifest { content_type, body })
             } else {
                 Err(RegistryError::OtherDigest)
             }

@@ -40,9 +40,6 @@ impl Poller {
             );
             return;
         };
-        if let Some(selection) = ended.member.selection {
-            remembered.selection = Some((then.generation, selection));
-        }
         let seen = listed.map(|listed| &listed.seen);
         let known = &entry.watched.status;
         let failed_before = before > 0;
@@ -61,6 +58,14 @@ impl Poller {
         if let Some(message) = message(&key, &then, subscription, listed, telling, failures, span) {
             self.courier.put(&key, message);
         }
+    }
+}
+
+/// Logs what a registry warns of, once until it warns of something else.
+pub(super) fn log_warning(subscription: &Subscription, listed: &Listed) {
+    if let Some(warning) = listed.warning.as_ref().filter(|_| listed.warns_anew) {
+        let repository = subscription.repository.to_string();
+        warn!(warning, "The registry of {repository} warns: {warning}");
     }
 }
 
@@ -193,10 +198,14 @@ pub(super) fn response(
             response.unchanged = listed.answer != Answer::List;
             response.pages = i32::try_from(listed.pages).unwrap_or(i32::MAX);
             response.tags = i64::try_from(listed.tags).unwrap_or(i64::MAX);
+            response.invalid_tags = i64::try_from(listed.invalid).unwrap_or(i64::MAX);
+            response.page_size = listed.page_size.map_or(0, i32::from);
+            response.conditional = listed.conditional;
+            response.warning = listed.warning.clone().unwrap_or_default();
         }
         Err(failure) => response.http_status = failure.status.unwrap_or_default().into(),
     }
-    if let Some(selection) = ended.member.selection.as_ref().filter(|_| listed.is_ok()) {
+    if let Some(selection) = ended.selection.as_ref().filter(|_| listed.is_ok()) {
         let candidates = selection.candidates.iter();
         response.candidates = candidates.map(ToString::to_string).collect();
         if !response.reason.contains('(') && selection.considered > 0 {

@@ -2,6 +2,7 @@
 //! what was chosen. It reads and decides; telling and remembering is the loop's.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
@@ -12,12 +13,11 @@ use werf_shared::tag::{Digest, Tag};
 
 use crate::decide::book::Entry;
 use crate::decide::failure::PollFailure;
-use crate::decide::manifest::{Content, NotAManifest, content};
-use crate::decide::newest::{Choice, Nothing, Selection, hold_back, newest};
-use crate::decide::page::TagList;
+use crate::decide::manifest::{Content, NotAManifest};
+use crate::decide::newest::{Choice, Nothing, Rule, Selection, hold_back};
 use crate::decide::tell::{Outcome, Seen};
 use crate::decide::watched::Subscription;
-use crate::io::registry::{Listing, Registry, RegistryError, Scan};
+use crate::io::registry::{Identity, Listing, Query, Registry, RegistryError, Scan};
 use crate::metrics::Answer;
 
 /// After so many answers of "not modified" the list is read in full once: a page can be the same
@@ -27,15 +27,13 @@ const TRUSTED_IN_A_ROW: u32 = 12;
 /// And after so long, however few answers that were.
 const TRUSTED_FOR: Duration = Duration::from_hours(1);
 
-/// A bundle to choose for, and what was chosen for it from the same list under the same rule.
+/// A bundle to choose for.
 #[derive(Clone, Debug)]
 pub struct Member {
     /// The bundle.
     pub key: BundleKey,
     /// The bundle as it was when the poll started.
     pub entry: Entry,
-    /// The choice of the last poll.
-    pub selection: Option<Selection>,
 }
 
 /// What is remembered of a subscription from one poll to the next.
@@ -44,8 +42,14 @@ pub struct Cache {
     scan: Scan,
     trusted: u32,
     read_at: Instant,
+    /// What each rule chose from the list when it was read.
+    selections: Selections,
     contents: HashMap<Digest, Content>,
+    /// What the registry warned of last.
+    warning: Option<String>,
 }
+
+type Selections = Arc<[(Rule, Arc<Selection>)]>;
 
 /// How a poll ended.
 #[derive(Debug)]
@@ -69,6 +73,16 @@ pub struct Listed {
     pub pages: usize,
     /// How many tags it has.
     pub tags: usize,
+    /// How many entries are no tags.
+    pub invalid: usize,
+    /// How many tags a page was asked to have; nothing when that was left to the registry.
+    pub page_size: Option<u16>,
+    /// The registry was asked only for what changed.
+    pub conditional: bool,
+    /// What the registry warns of.
+    pub warning: Option<String>,
+    /// It did not warn of that before.
+    pub warns_anew: bool,
     /// `ETag` and fingerprint.
     pub seen: Seen,
 }
@@ -78,6 +92,8 @@ pub struct Listed {
 pub struct Ended {
     /// The bundle, as it was when the poll started.
     pub member: Member,
+    /// What its rule chose from the list, if there is one.
+    pub selection: Option<Arc<Selection>>,
     /// The end.
     pub outcome: Outcome,
     /// Why, in words.
@@ -92,20 +108,36 @@ pub async fn poll(
     cache: Option<Cache>,
 ) -> Round {
     let started = clock::instant();
-    let conditional = members.iter().all(|member| member.selection.is_some());
-    let earlier = cache
-        .as_ref()
-        .filter(|cache| conditional && cache.is_trusted(started))
-        .map(|cache| &cache.scan);
-    let listing = match registry.list(subscription, earlier).await {
+    let (rules, rule_of) = distinct(&members);
+    let earlier = cache.as_ref();
+    let query = Query {
+        subscription,
+        rules: &rules,
+        earlier: earlier.map(|cache| &cache.scan),
+        conditional: earlier.is_some_and(|cache| cache.answers(&rules, started)),
+        identity: Identity::default(),
+    };
+    let listing = match registry.list(query).await {
         Ok(listing) => listing,
         Err(error) => return failed(&error.failure(), members, cache),
     };
-    let listed = look(&listing, cache.as_ref());
-    let (known, trusted, read_at) = match cache {
-        Some(cache) if listing.tags.is_none() => (cache.contents, cache.trusted + 1, cache.read_at),
-        Some(cache) => (cache.contents, 0, started),
-        None => (HashMap::new(), 0, started),
+    let listed = look(&listing, earlier);
+    let unchanged = listing.contents.is_none();
+    let selections = match (listing.contents, &cache) {
+        (Some(contents), _) => rules
+            .into_iter()
+            .zip(contents.selections.into_iter().map(Arc::new))
+            .collect(),
+        (None, Some(cache)) => cache.select(&rules),
+        (None, None) => Selections::default(),
+    };
+    let (known, trusted, read_at, warned) = match cache {
+        Some(cache) if unchanged => {
+            let trusted = cache.trusted + 1;
+            (cache.contents, trusted, cache.read_at, cache.warning)
+        }
+        Some(cache) => (cache.contents, 0, started, cache.warning),
+        None => (HashMap::new(), 0, started, None),
     };
     let mut glance = Glance {
         registry,
@@ -115,13 +147,19 @@ pub async fn poll(
         looked: HashMap::new(),
     };
     let mut ended = Vec::with_capacity(members.len());
-    for member in members {
-        ended.push(choose(member, &listing, &mut glance).await);
+    for (member, rule) in members.into_iter().zip(rule_of) {
+        if let Some((_, selection)) = selections.get(rule) {
+            ended.push(choose(member, selection, &mut glance).await);
+        }
     }
+    let lost = glance.lost_a_tag();
     let cache = Cache {
-        trusted,
+        // A list that names a tag which is not there is not believed a second time.
+        trusted: if lost { TRUSTED_IN_A_ROW } else { trusted },
         read_at,
+        selections,
         contents: glance.seen(),
+        warning: listing.warning.or(warned),
         scan: listing.scan,
     };
     Round {
@@ -131,9 +169,42 @@ pub async fn poll(
     }
 }
 
+/// The rules of the members, each once, and which one is whose.
+fn distinct(members: &[Member]) -> (Vec<Rule>, Vec<usize>) {
+    let mut places = HashMap::new();
+    let mut rules = Vec::new();
+    let place = |member: &Member| {
+        *places
+            .entry(member.entry.watched.rule.clone())
+            .or_insert_with_key(|rule| {
+                rules.push(rule.clone());
+                rules.len() - 1
+            })
+    };
+    let rule_of = members.iter().map(place).collect();
+    (rules, rule_of)
+}
+
 impl Cache {
-    fn is_trusted(&self, now: Instant) -> bool {
-        self.trusted < TRUSTED_IN_A_ROW && now.duration_since(self.read_at) < TRUSTED_FOR
+    /// "Not modified" would be answer enough for these rules.
+    fn answers(&self, rules: &[Rule], now: Instant) -> bool {
+        self.trusted < TRUSTED_IN_A_ROW
+            && now.duration_since(self.read_at) < TRUSTED_FOR
+            && self.select(rules).len() == rules.len()
+    }
+
+    /// What these rules chose, as far as they were asked.
+    fn select(&self, rules: &[Rule]) -> Selections {
+        if self.selections.iter().map(|(rule, _)| rule).eq(rules) {
+            return self.selections.clone();
+        }
+        let known: HashMap<_, _> = self
+            .selections
+            .iter()
+            .map(|entry| (&entry.0, entry))
+            .collect();
+        let known = rules.iter().filter_map(|rule| known.get(rule).copied());
+        known.cloned().collect()
     }
 }
 
@@ -141,6 +212,7 @@ impl Cache {
 pub fn failed(failure: &PollFailure, members: Vec<Member>, cache: Option<Cache>) -> Round {
     let members = members.into_iter().map(|member| Ended {
         member,
+        selection: None,
         outcome: Outcome::Failed(failure.clone()),
         reason: failure.what.clone(),
     });
@@ -154,33 +226,34 @@ pub fn failed(failure: &PollFailure, members: Vec<Member>, cache: Option<Cache>)
 fn look(listing: &Listing, cache: Option<&Cache>) -> Listed {
     let scan = &listing.scan;
     let same = cache.is_some_and(|cache| cache.scan.fingerprint == scan.fingerprint);
-    let answer = match &listing.tags {
+    let answer = match &listing.contents {
         None => Answer::NotModified,
         Some(_) if same => Answer::Unchanged,
         Some(_) => Answer::List,
     };
+    let warned = cache.and_then(|cache| cache.warning.as_ref());
     Listed {
         status: listing.status,
         answer,
         pages: scan.pages.len(),
         tags: scan.tags,
+        invalid: scan.invalid,
+        page_size: scan.page_size.number(),
+        conditional: listing.conditional,
+        warning: listing.warning.clone(),
+        warns_anew: listing.warning.is_some() && listing.warning.as_ref() != warned,
         seen: Seen {
             etag: scan.etag(),
-            fingerprint: scan.fingerprint.clone(),
+            fingerprint: scan.fingerprint,
         },
     }
 }
 
-async fn choose(mut member: Member, listing: &Listing, glance: &mut Glance<'_>) -> Ended {
+async fn choose(member: Member, selection: &Arc<Selection>, glance: &mut Glance<'_>) -> Ended {
     let watched = &member.entry.watched;
-    let earlier = member.selection.take().filter(|_| listing.tags.is_none());
-    let selection = earlier.unwrap_or_else(|| {
-        let tags = listing.tags.iter().flat_map(TagList::iter);
-        newest(tags, &watched.rule)
-    });
     let held = watched
         .announced_since(member.entry.rules_since)
-        .and_then(|announced| hold_back(&selection, &watched.rule, &announced));
+        .and_then(|announced| hold_back(selection, &watched.rule, &announced));
     let (outcome, reason) = match held.unwrap_or_else(|| selection.choice.clone()) {
         Choice::Nothing(nothing, why) => (Outcome::Nothing(nothing, why.clone()), why),
         Choice::Chosen(tag, why) => match glance.at(&tag).await {
@@ -195,9 +268,9 @@ async fn choose(mut member: Member, listing: &Listing, glance: &mut Glance<'_>) 
             }
         },
     };
-    member.selection = Some(selection);
     Ended {
         member,
+        selection: Some(selection.clone()),
         outcome,
         reason,
     }
@@ -233,8 +306,15 @@ impl Glance<'_> {
         }
         let body = self.registry.manifest(self.subscription, &digest).await;
         let body = body.map_err(|error| about_tag(&error))?;
-        let content = content(&body).map_err(|error| not_a_manifest(error, tag))?;
+        let content = body.content();
+        let content = content.map_err(|error| not_a_manifest(error, tag))?;
         Ok((digest, content))
+    }
+
+    /// A tag of the list is not there.
+    fn lost_a_tag(&self) -> bool {
+        let missing = |looked: &Result<_, PollFailure>| matches!(looked, Err(failure) if failure.status == Some(404));
+        self.looked.values().any(missing)
     }
 
     /// What was looked at in this poll; anything older is not wanted any more.

@@ -6,12 +6,14 @@ use std::time::Duration;
 use http::Method;
 use tokio::net::TcpListener;
 use werf_poller::decide::failure::PollFailure;
+use werf_poller::decide::newest::Rule;
 use werf_poller::decide::watched::Subscription;
-use werf_poller::io::registry::{Limits, Listing, Registry};
+use werf_poller::io::registry::{Identity, Limits, Listing, Query, Registry, Scan};
 use werf_shared::poll_failure::Class;
 
 use crate::scripted::{
-    Asked, LIST, Scripted, bundle, conditional, digest_of, manifest, page, reach, status, with,
+    Asked, LIST, PATH, Scripted, bundle, conditional, digest_of, manifest, page, reach, status,
+    with,
 };
 
 fn limits() -> Limits {
@@ -35,7 +37,8 @@ fn subscription(repository: &str) -> Subscription {
 
 async fn list(registry: &Scripted) -> Result<Listing, PollFailure> {
     let subscription = subscription(&registry.repository());
-    let listed = client(limits()).list(&subscription, None).await;
+    let client = client(limits());
+    let listed = client.list(query(&subscription, None)).await;
     listed.map_err(|error| error.failure())
 }
 
@@ -43,16 +46,32 @@ async fn failure(registry: &Scripted) -> PollFailure {
     list(registry).await.unwrap_err()
 }
 
+/// Asks for everything that is newest, and whether it changed if there was something before.
+fn query<'a>(subscription: &'a Subscription, earlier: Option<&'a Scan>) -> Query<'a> {
+    Query {
+        subscription,
+        rules: &[Rule::Newest],
+        earlier,
+        conditional: true,
+        identity: Identity::default(),
+    }
+}
+
+/// The candidates, best first.
 fn tags(listing: &Listing) -> Vec<&str> {
-    let tags = listing.tags.as_ref().unwrap();
-    tags.iter().map(werf_shared::tag::Tag::as_str).collect()
+    let selection = &listing.contents.as_ref().unwrap().selections[0];
+    selection
+        .candidates
+        .iter()
+        .map(werf_shared::tag::Tag::as_str)
+        .collect()
 }
 
 #[tokio::test]
 async fn a_list_is_read_with_its_etag() {
     let registry = Scripted::start(|_| page(&["v2", "v1"], &[("etag", "\"e\"")])).await;
     let listing = list(&registry).await.unwrap();
-    assert_eq!((listing.status, tags(&listing)), (200, vec!["v1", "v2"]));
+    assert_eq!((listing.status, tags(&listing)), (200, vec!["v2", "v1"]));
     assert_eq!(listing.scan.etag(), "\"e\"");
     let asked = registry.asked();
     assert_eq!(
@@ -68,10 +87,13 @@ async fn a_known_list_is_not_read_again() {
     let registry = Scripted::start(|asked| conditional(asked, "\"e\"", &["v1"])).await;
     let subscription = subscription(&registry.repository());
     let client = client(limits());
-    let first = client.list(&subscription, None).await.unwrap();
-    let second = client.list(&subscription, Some(&first.scan)).await.unwrap();
+    let first = client.list(query(&subscription, None)).await.unwrap();
+    let second = client
+        .list(query(&subscription, Some(&first.scan)))
+        .await
+        .unwrap();
     assert_eq!(second.status, 304);
-    assert!(second.tags.is_none());
+    assert!(second.contents.is_none());
     assert_eq!(second.scan, first.scan);
     assert_eq!(registry.asked()[1].headers["if-none-match"], "\"e\"");
 }
@@ -83,8 +105,8 @@ async fn a_not_modified_nobody_asked_for_is_no_list() {
 }
 
 fn paged(asked: &Asked) -> axum::response::Response {
-    match asked.target.strip_prefix(LIST) {
-        Some("") => page(
+    match asked.target.strip_prefix(PATH) {
+        Some("?n=1000") => page(
             &["b"],
             &[("link", "</v2/org/app/tags/list?last=b>; rel=\"next\"")],
         ),
@@ -98,7 +120,7 @@ fn paged(asked: &Asked) -> axum::response::Response {
 async fn pages_are_followed_as_the_registry_links_them() {
     let registry = Scripted::start(paged).await;
     let listing = list(&registry).await.unwrap();
-    assert_eq!(tags(&listing), ["a", "b", "c"]);
+    assert_eq!(tags(&listing), ["c", "b", "a"]);
     assert_eq!(listing.scan.pages.len(), 3);
 }
 
@@ -117,7 +139,7 @@ async fn a_new_page_behind_an_unchanged_one_is_found() {
     let registry = Scripted::start(|asked| conditional(asked, "\"e\"", &["v1"])).await;
     let subscription = subscription(&registry.repository());
     let client = client(limits());
-    let first = client.list(&subscription, None).await.unwrap();
+    let first = client.list(query(&subscription, None)).await.unwrap();
     registry.now_answers(|asked| match asked.target.as_str() {
         LIST => {
             let mut response = conditional(asked, "\"e\"", &["v1"]);
@@ -127,8 +149,11 @@ async fn a_new_page_behind_an_unchanged_one_is_found() {
         }
         _ => page(&["v2"], &[]),
     });
-    let second = client.list(&subscription, Some(&first.scan)).await.unwrap();
-    assert_eq!(tags(&second), ["v1", "v2"]);
+    let second = client
+        .list(query(&subscription, Some(&first.scan)))
+        .await
+        .unwrap();
+    assert_eq!(tags(&second), ["v2", "v1"]);
 }
 
 #[tokio::test]
@@ -148,12 +173,18 @@ async fn one_page_that_changed_makes_the_whole_list_be_read() {
     let registry = Scripted::start(script(&["v2"], "\"a\"")).await;
     let subscription = subscription(&registry.repository());
     let client = client(limits());
-    let first = client.list(&subscription, None).await.unwrap();
-    let same = client.list(&subscription, Some(&first.scan)).await.unwrap();
-    assert!(same.tags.is_none());
+    let first = client.list(query(&subscription, None)).await.unwrap();
+    let same = client
+        .list(query(&subscription, Some(&first.scan)))
+        .await
+        .unwrap();
+    assert!(same.contents.is_none());
     registry.now_answers(script(&["v3"], "\"b\""));
-    let changed = client.list(&subscription, Some(&first.scan)).await.unwrap();
-    assert_eq!(tags(&changed), ["v1", "v3"]);
+    let changed = client
+        .list(query(&subscription, Some(&first.scan)))
+        .await
+        .unwrap();
+    assert_eq!(tags(&changed), ["v3", "v1"]);
 }
 
 #[rstest::rstest]
@@ -170,7 +201,7 @@ async fn one_page_that_changed_makes_the_whole_list_be_read() {
     "the Link header leads away from the tag list"
 )]
 #[case(
-    "</v2/org/app/tags/list>; rel=next",
+    "</v2/org/app/tags/list?n=1000>; rel=next",
     "the Link header leads in a circle"
 )]
 #[case("nonsense", "the Link header is malformed")]
@@ -242,7 +273,7 @@ async fn an_answer_without_end_is_cut() {
     let registry = Scripted::start(|_| with(200, &[], many(400, 10))).await;
     assert_eq!(
         failure(&registry).await.what,
-        "the answer is larger than 4096 bytes"
+        "a page of the tag list is larger than 4096 bytes"
     );
 }
 
@@ -256,7 +287,7 @@ async fn a_compressed_answer_is_measured_as_it_unfolds() {
         Scripted::start(move |_| with(200, &[("content-encoding", "gzip")], bomb.clone())).await;
     assert_eq!(
         failure(&registry).await.what,
-        "the answer is larger than 4096 bytes"
+        "a page of the tag list is larger than 4096 bytes"
     );
 }
 
@@ -269,13 +300,13 @@ async fn a_broken_compression_is_invalid() {
 
 #[rstest::rstest]
 #[case::pages(1, "the tag list has more than 5 pages")]
-#[case::bytes(200, "the answer is larger than")]
+#[case::bytes(200, "the tag list is larger than 6000 bytes")]
 #[case::tags(600, "the tag list has more than 500 tags")]
 #[tokio::test]
 async fn all_pages_together_are_bounded(#[case] tags: usize, #[case] what: &str) {
     let width = if tags > 500 { 1 } else { 10 };
     let registry = Scripted::start(move |asked| {
-        let query = asked.target.strip_prefix(LIST).unwrap_or_default();
+        let query = asked.target.strip_prefix(PATH).unwrap_or_default();
         let next = format!("<?n{query}>; rel=next");
         with(200, &[("link", &next)], many(tags, width))
     })
@@ -300,7 +331,7 @@ async fn a_registry_that_never_answers_times_out() {
         },
     ] {
         let listed = client(patience)
-            .list(&subscription(&repository), None)
+            .list(query(&subscription(&repository), None))
             .await;
         let failure = listed.unwrap_err().failure();
         assert_eq!(failure.class(), Class::Timeout);
@@ -314,7 +345,7 @@ async fn a_closed_port_is_a_network_failure() {
     let repository = format!("{}/org/app", closed.local_addr().unwrap());
     drop(closed);
     let listed = client(limits())
-        .list(&subscription(&repository), None)
+        .list(query(&subscription(&repository), None))
         .await;
     let failure = listed.unwrap_err().failure();
     assert_eq!(failure.class(), Class::Network);
@@ -324,7 +355,7 @@ async fn a_closed_port_is_a_network_failure() {
 #[tokio::test]
 async fn plain_http_needs_the_permission_of_whoever_started_the_operator() {
     let insecure = Subscription::anonymous("registry.invalid/org/app".parse().unwrap(), true);
-    let listed = client(limits()).list(&insecure, None).await;
+    let listed = client(limits()).list(query(&insecure, None)).await;
     let failure = listed.unwrap_err().failure();
     assert_eq!(failure.class(), Class::Tls);
     assert!(

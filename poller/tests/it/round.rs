@@ -55,12 +55,7 @@ fn members(subscription: &Subscription, constraints: &[&str]) -> Vec<Member> {
         book.apply(&key, watched, moment, Jitter::NONE);
     }
     let members = book.members(subscription).into_iter();
-    let member = |(key, entry)| Member {
-        key,
-        entry,
-        selection: None,
-    };
-    members.map(member).collect()
+    members.map(|(key, entry)| Member { key, entry }).collect()
 }
 
 #[tokio::test]

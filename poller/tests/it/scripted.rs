@@ -89,7 +89,10 @@ pub(crate) fn reach() -> Reach {
     }
 }
 
-pub(crate) const LIST: &str = "/v2/org/app/tags/list";
+/// Where the list is.
+pub(crate) const PATH: &str = "/v2/org/app/tags/list";
+/// How it is asked for first.
+pub(crate) const LIST: &str = "/v2/org/app/tags/list?n=1000";
 
 pub(crate) fn status(status: u16) -> Response {
     with(status, &[], "")

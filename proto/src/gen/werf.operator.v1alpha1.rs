@@ -25,7 +25,7 @@ pub struct AnnounceTagRequest {
     /// ETag of the tag list, as the registry sent it; empty when it sends none.
     #[prost(string, tag = "7")]
     pub etag: ::prost::alloc::string::String,
-    /// SHA-256 over the sorted tag list, 64 hex digits.
+    /// Tells the tag list from others, whatever its order; 64 hex digits.
     #[prost(string, tag = "8")]
     pub list_fingerprint: ::prost::alloc::string::String,
     /// When the tag was first seen in the list.
@@ -141,7 +141,7 @@ pub struct PollSucceeded {
     /// ETag of the list; empty when the registry sends none.
     #[prost(string, tag = "1")]
     pub etag: ::prost::alloc::string::String,
-    /// SHA-256 over the sorted tag list, 64 hex digits.
+    /// Tells the tag list from others, whatever its order; 64 hex digits.
     #[prost(string, tag = "2")]
     pub list_fingerprint: ::prost::alloc::string::String,
     /// Why no tag of the list was chosen; empty when one was.
@@ -1084,7 +1084,7 @@ pub struct PollNowResponse {
     /// Pages read.
     #[prost(int32, tag = "4")]
     pub pages: i32,
-    /// Tags in the list.
+    /// Tags in the list, each as often as it is listed.
     #[prost(int64, tag = "5")]
     pub tags: i64,
     /// The best candidates, best first, at most ten.
@@ -1105,6 +1105,18 @@ pub struct PollNowResponse {
     /// W3C trace id of the poll, 32 hex digits.
     #[prost(string, tag = "11")]
     pub trace_id: ::prost::alloc::string::String,
+    /// How many tags each page was asked to have; 0 when that was left to the registry.
+    #[prost(int32, tag = "12")]
+    pub page_size: i32,
+    /// The registry was asked only for what changed since the last complete list.
+    #[prost(bool, tag = "13")]
+    pub conditional: bool,
+    /// Entries of the list that no tag may be spelled like; they are dropped.
+    #[prost(int64, tag = "14")]
+    pub invalid_tags: i64,
+    /// What the registry warns of, the first one; empty when it does not.
+    #[prost(string, tag = "15")]
+    pub warning: ::prost::alloc::string::String,
 }
 /// Generated client implementations.
 pub mod poller_service_client {

@@ -15,6 +15,32 @@ fn rule(constraint: &str) -> Rule {
     }
 }
 
+fn newest(tags: &[Tag], rule: &Rule) -> Selection {
+    let mut selector = Selector::new(rule);
+    for tag in tags {
+        selector.add(&Looked::at(tag));
+    }
+    selector.finish()
+}
+
+/// The same choice, made of the whole list at once: sort it, and take the first ones.
+fn sorted(tags: &[Tag], rule: &Rule) -> Vec<Tag> {
+    let looked: Vec<Looked<'_>> = tags.iter().map(Looked::at).collect();
+    let mut candidates: Vec<Candidate<'_>> = looked
+        .iter()
+        .filter_map(|looked| looked.candidate(rule).ok())
+        .collect();
+    candidates.sort_by(|a, b| compare(b, a));
+    candidates.dedup_by(|a, b| a.tag == b.tag);
+    let best = candidates.first().map(|candidate| candidate.rank);
+    candidates.retain(|candidate| Some(candidate.rank) == best);
+    candidates.truncate(CANDIDATES);
+    candidates
+        .iter()
+        .map(|candidate| candidate.tag.clone())
+        .collect()
+}
+
 fn choose(texts: &[&str], constraint: &str) -> Result<String, Nothing> {
     match newest(&tags(texts), &rule(constraint)).choice {
         Choice::Chosen(tag, _) => Ok(tag.to_string()),
@@ -119,14 +145,69 @@ prop_compose! {
     }
 }
 
+#[test]
+fn two_spellings_of_a_version_do_not_take_turns() {
+    for (rule, chosen) in [("", "v1.0.0"), ("*", "v1.0.0"), ("~1.0", "v1.0.0")] {
+        for list in [["v1.0", "1.0.0", "v1.0.0"], ["v1.0.0", "v1.0", "1.0.0"]] {
+            assert_eq!(choose(&list, rule), Ok(chosen.to_owned()));
+        }
+    }
+}
+
+fn any_rule() -> impl Strategy<Value = Rule> {
+    let texts = ["", "^1", ">=1.0.0-0", "~1.2 || 3.x", "*", "banana"];
+    proptest::sample::select(texts.to_vec()).prop_map(rule)
+}
+
 proptest! {
+    #[test]
+    fn choosing_as_the_list_goes_by_is_choosing_from_the_sorted_list(
+        list in proptest::collection::vec(any_tag(), 0..60),
+        rule in any_rule(),
+    ) {
+        let selection = newest(&list, &rule);
+        let expected = sorted(&list, &rule);
+        if !matches!(rule, Rule::Unreadable(_)) {
+            let chosen = match &selection.choice {
+                Choice::Chosen(tag, _) => Some(tag),
+                Choice::Nothing(..) => None,
+            };
+            prop_assert_eq!(chosen, expected.first());
+        }
+        prop_assert_eq!(&selection.candidates, &expected);
+        prop_assert_eq!(selection.considered, list.len());
+    }
+
+    #[test]
+    fn every_tag_is_a_candidate_or_counted_with_its_reason(
+        list in proptest::collection::hash_set(any_tag(), 0..10),
+        rule in any_rule(),
+    ) {
+        let list: Vec<Tag> = list.into_iter().collect();
+        let Selection { candidates, dropped, considered, .. } = newest(&list, &rule);
+        let Dropped { signatures, service, not_a_version, prereleases, outside } = dropped;
+        let passed_over = signatures + service + not_a_version + prereleases + outside;
+        prop_assert_eq!(candidates.len() + passed_over, considered);
+    }
+
+    #[test]
+    fn a_tag_that_is_listed_twice_is_chosen_as_if_it_were_listed_once(
+        list in proptest::collection::vec(any_tag(), 1..20),
+        rule in any_rule(),
+        again in any::<proptest::sample::Index>(),
+    ) {
+        let mut longer = list.clone();
+        longer.push(list[again.index(list.len())].clone());
+        let (once, twice) = (newest(&list, &rule), newest(&longer, &rule));
+        prop_assert_eq!(once.candidates, twice.candidates);
+    }
+
     #[test]
     fn the_order_of_the_list_never_matters(
         (list, shuffled) in proptest::collection::vec(any_tag(), 0..30)
             .prop_flat_map(|list| (Just(list.clone()), Just(list).prop_shuffle())),
-        constraint in prop_oneof![Just(""), Just("^1"), Just(">=1.0.0-0"), Just("~1.2 || 3.x")],
+        rule in any_rule(),
     ) {
-        let rule = rule(constraint);
         prop_assert_eq!(newest(&list, &rule), newest(&shuffled, &rule));
     }
 

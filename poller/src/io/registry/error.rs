@@ -99,6 +99,18 @@ pub enum RegistryError {
         /// How many are read.
         limit: usize,
     },
+    /// Too many bytes in one page.
+    #[error("a page of the tag list is larger than {limit} bytes")]
+    PageTooLarge {
+        /// How many are read.
+        limit: usize,
+    },
+    /// Too many bytes in all pages together.
+    #[error("the tag list is larger than {limit} bytes")]
+    ListTooLarge {
+        /// How many are read.
+        limit: usize,
+    },
     /// Too many bytes.
     #[error("the answer is larger than {limit} bytes")]
     TooLarge {
@@ -130,10 +142,10 @@ impl RegistryError {
             Self::Page { source } => PollFailure::new(reason_of_page(*source), source.to_string()),
             Self::Link { source } => PollFailure::new(reason_of_link(source), source.to_string()),
             Self::UnreadableLink => as_it_says(Reason::PaginationLinkRejected),
-            Self::TooManyPages { .. } | Self::TooLarge { .. } => {
+            Self::TooManyPages { .. } | Self::PageTooLarge { .. } | Self::ListTooLarge { .. } => {
                 as_it_says(Reason::TagListTooLarge)
             }
-            Self::OtherDigest => as_it_says(Reason::ManifestInvalid),
+            Self::TooLarge { .. } | Self::OtherDigest => as_it_says(Reason::ManifestInvalid),
             Self::Url { .. } => as_it_says(Reason::InvalidSpec),
         }
     }

@@ -6,7 +6,11 @@ use std::time::Duration;
 use http::HeaderValue;
 use url::Url;
 
-use crate::decide::page::{Fingerprint, TagList};
+use crate::decide::page::{Contents, Fingerprint};
+
+/// Page sizes that registries have by themselves (registries.md: GHCR, ECR, ACR and Quay 100, and
+/// what we ask for). A last page of this size can grow a successor while its `ETag` stays.
+const USUAL_SIZES: [usize; 2] = [100, 1000];
 
 /// What an answer may cost.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,15 +45,57 @@ impl Default for Limits {
     }
 }
 
+/// How many tags a page is asked to have. Fewer requests are better, but not every registry gives
+/// that many, and some refuse instead of giving fewer (registries.md: Quay, distribution 3.1, ECR).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PageSize {
+    /// A thousand.
+    #[default]
+    Thousand,
+    /// A hundred.
+    Hundred,
+    /// As many as the registry likes.
+    Unasked,
+}
+
+impl PageSize {
+    /// What to ask for when this was refused.
+    pub const fn smaller(self) -> Option<Self> {
+        match self {
+            Self::Thousand => Some(Self::Hundred),
+            Self::Hundred => Some(Self::Unasked),
+            Self::Unasked => None,
+        }
+    }
+
+    /// The number that is asked for.
+    pub const fn number(self) -> Option<u16> {
+        match self {
+            Self::Thousand => Some(1000),
+            Self::Hundred => Some(100),
+            Self::Unasked => None,
+        }
+    }
+}
+
+/// Whose eyes saw a list: what a registry shows to one caller need not be what it shows to another,
+/// so an `ETag` is only good for the one who got it. The default is nobody in particular.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Identity(pub [u8; 32]);
+
 /// A complete list, or the news that it is still the one of an earlier scan.
 #[derive(Clone, Debug)]
 pub struct Listing {
     /// Status of the first page.
     pub status: u16,
+    /// The registry was asked only for what changed.
+    pub conditional: bool,
     /// What to remember for the next scan.
     pub scan: Scan,
-    /// The tags; nothing when the registry said that they are the same.
-    pub tags: Option<TagList>,
+    /// What was in it; nothing when the registry said that it is the same.
+    pub contents: Option<Contents>,
+    /// What the registry warns of.
+    pub warning: Option<String>,
 }
 
 /// What is remembered of a complete scan. A poll starts with a copy of it, which must cost nothing.
@@ -63,6 +109,12 @@ pub struct Scan {
     pub fingerprint: Fingerprint,
     /// How many tags it found.
     pub tags: usize,
+    /// How many entries were no tags.
+    pub invalid: usize,
+    /// The size of page that was asked for.
+    pub page_size: PageSize,
+    /// Who asked.
+    pub(super) identity: Identity,
 }
 
 /// A page of a complete scan; where it is, is what the one before it says.
@@ -70,6 +122,8 @@ pub struct Scan {
 pub struct Page {
     pub(super) etag: Option<HeaderValue>,
     pub(super) next: Option<Url>,
+    /// How many entries it had.
+    pub(super) entries: usize,
 }
 
 impl Scan {
@@ -80,8 +134,9 @@ impl Scan {
         text.unwrap_or_default().to_owned()
     }
 
-    /// Every page can be asked whether it changed.
+    /// Every page can be asked whether it changed, and says with that whether the list did.
     pub fn is_conditional(&self) -> bool {
-        self.pages.iter().all(|page| page.etag.is_some())
+        let full = |page: &Page| USUAL_SIZES.contains(&page.entries);
+        self.pages.iter().all(|page| page.etag.is_some()) && !self.pages.last().is_some_and(full)
     }
 }
