@@ -10,6 +10,7 @@
 mod announce;
 mod desk;
 mod executor;
+mod hostile;
 mod poller;
 mod registry;
 mod round;

@@ -47,7 +47,7 @@ async fn failure(registry: &Scripted) -> PollFailure {
 }
 
 /// Asks for everything that is newest, and whether it changed if there was something before.
-fn query<'a>(subscription: &'a Subscription, earlier: Option<&'a Scan>) -> Query<'a> {
+pub(crate) fn query<'a>(subscription: &'a Subscription, earlier: Option<&'a Scan>) -> Query<'a> {
     Query {
         subscription,
         rules: &[Rule::Newest],

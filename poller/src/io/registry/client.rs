@@ -270,3 +270,6 @@ impl fmt::Debug for Factory {
         f.debug_struct("Factory").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -43,7 +43,9 @@ fn certificate(invalid: &CertificateError) -> &'static str {
             "the server's certificate is not meant for servers"
         }
         CertificateError::Revoked => "the server's certificate was revoked",
-        CertificateError::BadSignature => "the server's certificate has a wrong signature",
+        CertificateError::BadSignature => {
+            "the server's certificate is signed by another CA of the same name (certSecretRef has an old one?)"
+        }
         CertificateError::Other(other) => match other.0.downcast_ref() {
             Some(webpki::Error::CaUsedAsEndEntity) => {
                 "the server's certificate is a CA certificate, where one for a server is needed"
