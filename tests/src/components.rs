@@ -1,8 +1,8 @@
 //! The programs of the cluster, built once from pinned sources into a cache.
 //!
-//! Kubernetes, `CoreDNS` and grpcurl come from the Go modules in `tests/components`; etcd,
-//! containerd and the rest are Debian packages. [`ready`] answers "where are they", building
-//! what is missing; it starts nothing.
+//! Kubernetes, `CoreDNS`, grpcurl and a second registry come from the Go modules in
+//! `tests/components`; etcd, containerd and the rest are Debian packages. [`ready`] answers
+//! "where are they", building what is missing; it starts nothing.
 
 mod build;
 pub mod cache;
@@ -10,11 +10,11 @@ mod module;
 mod packages;
 mod progress;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use self::module::MODULES;
+use self::module::{DISTRIBUTION, MODULES};
 pub(crate) use self::packages::SEARCH_PATH;
 pub use self::packages::require_packages;
 pub use self::progress::Progress;
@@ -41,12 +41,16 @@ pub fn ready() -> anyhow::Result<Programs> {
     let go = build::go_version()?;
     let mut folders = Vec::new();
     for module in MODULES {
-        let folder = module_folder(&cache, module, &go);
-        build::build_once(module, &folder)
-            .with_context(|| format!("cannot build the {} programs", module.name))?;
-        folders.push((module, folder));
+        folders.push((module, built(&cache, module, &go)?));
     }
     Ok(Programs { folders })
+}
+
+/// The registry server `distribution`, built when it is missing. Apart from [`ready`]: only tests
+/// of the poller need it.
+pub fn distribution() -> anyhow::Result<PathBuf> {
+    let folder = built(&cache::root()?, &DISTRIBUTION, &build::go_version()?)?;
+    Ok(folder.join("registry"))
 }
 
 /// The programs an earlier [`ready`] built, wherever they are; builds nothing.
@@ -60,6 +64,13 @@ pub fn located() -> anyhow::Result<Programs> {
     Ok(Programs { folders })
 }
 
-fn module_folder(cache: &std::path::Path, module: &module::Module, go: &str) -> PathBuf {
+fn built(cache: &Path, module: &module::Module, go: &str) -> anyhow::Result<PathBuf> {
+    let folder = module_folder(cache, module, go);
+    build::build_once(module, &folder)
+        .with_context(|| format!("cannot build the {} programs", module.name))?;
+    Ok(folder)
+}
+
+fn module_folder(cache: &Path, module: &module::Module, go: &str) -> PathBuf {
     cache.join(format!("{}-{}", module.name, module.key(go)))
 }

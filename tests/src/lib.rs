@@ -1,7 +1,8 @@
-//! The test bed: a real Kubernetes and a real registry on one machine, and what the tests and
+//! The test bed: a real Kubernetes and real registries on one machine, and what the tests and
 //! `make run` do with them. Nothing here is part of the operator.
 
 pub mod access;
+pub mod authority;
 pub mod bundle;
 pub mod cluster;
 pub mod components;
@@ -9,3 +10,4 @@ pub mod demonstration;
 pub mod image;
 pub mod measure;
 pub mod operator;
+pub mod registries;

@@ -5,14 +5,12 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use anyhow::Context as _;
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
-};
+use rcgen::KeyPair;
 
 use super::folder::Folder;
 use super::network::{API_PORT, API_SERVICE, NODE};
 use super::parts::NODE_NAME;
+use crate::authority::{Authority, Signed};
 
 /// Who talks to the API server: file name, user, group.
 const CLIENTS: [(&str, &str, Option<&str>); 7] = [
@@ -38,7 +36,7 @@ const API_NAMES: [&str; 5] = [
 /// Writes every certificate and every kubeconfig; the admin's leads through `door`.
 pub(super) fn write_all(folder: &Folder, door: SocketAddr) -> anyhow::Result<()> {
     let authority = Authority::new()?;
-    fs::write(folder.pki("ca.crt"), &authority.pem)?;
+    fs::write(folder.pki("ca.crt"), authority.pem())?;
     // For ServiceAccount tokens: the API server does not take a private key to check with.
     let tokens = KeyPair::generate()?;
     fs::write(folder.pki("tokens.key"), tokens.serialize_pem())?;
@@ -46,83 +44,30 @@ pub(super) fn write_all(folder: &Folder, door: SocketAddr) -> anyhow::Result<()>
 
     let inside = SocketAddr::new(NODE.parse()?, API_PORT);
     for (name, user, group) in CLIENTS {
-        let (certificate, key) = authority.client(user, group)?;
-        fs::write(folder.pki(&format!("{name}.crt")), &certificate)?;
-        fs::write(folder.pki(&format!("{name}.key")), &key)?;
+        write_signed(folder, name, &authority.client(user, group)?)?;
         let path = folder.etc(&format!("{name}.kubeconfig"));
         write_kubeconfig(folder, &path, name, inside)?;
     }
     write_kubeconfig(folder, &folder.kubeconfig(), "admin", door)?;
 
-    let addresses = ["127.0.0.1", NODE, API_SERVICE];
-    authority.server(folder, "apiserver", &API_NAMES, &addresses)?;
-    authority.server(folder, "kubelet-server", &[NODE_NAME], &[NODE, "127.0.0.1"])
+    let api_names = [&API_NAMES[..], &["127.0.0.1", NODE, API_SERVICE]].concat();
+    let kubelet_names = [NODE_NAME, NODE, "127.0.0.1"];
+    for (name, names) in [
+        ("apiserver", &api_names[..]),
+        ("kubelet-server", &kubelet_names),
+    ] {
+        write_signed(folder, name, &authority.server(name, names)?)?;
+    }
+    Ok(())
 }
 
-struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    pem: String,
-}
-
-impl Authority {
-    fn new() -> anyhow::Result<Self> {
-        let mut params = CertificateParams::default();
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "testbed");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![
-            KeyUsagePurpose::KeyCertSign,
-            KeyUsagePurpose::DigitalSignature,
-        ];
-        let key = KeyPair::generate()?;
-        let pem = params.self_signed(&key)?.pem();
-        Ok(Self {
-            issuer: Issuer::new(params, key),
-            pem,
-        })
-    }
-
-    fn client(&self, user: &str, group: Option<&str>) -> anyhow::Result<(String, String)> {
-        let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, user);
-        if let Some(group) = group {
-            params
-                .distinguished_name
-                .push(DnType::OrganizationName, group);
-        }
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        self.sign(params)
-    }
-
-    fn server(
-        &self,
-        folder: &Folder,
-        name: &str,
-        names: &[&str],
-        addresses: &[&str],
-    ) -> anyhow::Result<()> {
-        let names: Vec<_> = names
-            .iter()
-            .chain(addresses)
-            .map(ToString::to_string)
-            .collect();
-        // Names that read as addresses become address entries.
-        let mut params = CertificateParams::new(names)?;
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        let (certificate, key) = self.sign(params)?;
-        fs::write(folder.pki(&format!("{name}.crt")), certificate)?;
-        fs::write(folder.pki(&format!("{name}.key")), key)
-            .with_context(|| format!("cannot write the key of {name}"))
-    }
-
-    fn sign(&self, mut params: CertificateParams) -> anyhow::Result<(String, String)> {
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        let key = KeyPair::generate()?;
-        let certificate = params.signed_by(&key, &self.issuer)?;
-        Ok((certificate.pem(), key.serialize_pem()))
-    }
+fn write_signed(folder: &Folder, name: &str, signed: &Signed) -> anyhow::Result<()> {
+    fs::write(folder.pki(&format!("{name}.crt")), &signed.certificate)?;
+    fs::write(
+        folder.pki(&format!("{name}.key")),
+        signed.key.serialize_pem(),
+    )
+    .with_context(|| format!("cannot write the key of {name}"))
 }
 
 fn write_kubeconfig(
