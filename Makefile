@@ -8,6 +8,7 @@ PROFILE ?= dev
 
 # Always the whole workspace: a package alone is built with other features, and so built again.
 TESTBED = $(or $(CARGO_TARGET_DIR),target)/debug/testbed
+REGISTRY_TESTS = $(CARGO) test --workspace --features werf-tests/cluster --test registries
 CLUSTER_TESTS = $(CARGO) test --workspace --features werf-tests/cluster --test cluster -- --test-threads=32
 
 export PROFILE
@@ -32,6 +33,7 @@ test: testbed ## Run all tests, those on a real cluster included
 	$(CARGO) test --workspace --lib --bins --tests
 	$(CARGO) test --workspace --lib helm -- --ignored
 	cd tests/werf-stand-in && go test ./...
+	$(REGISTRY_TESTS)
 	$(TESTBED) --instance werf-operator-test with -- $(CLUSTER_TESTS)
 
 .PHONY: bench
