@@ -147,7 +147,7 @@ impl<'a> Looked<'a> {
                 };
                 (rank, Some(version))
             }
-            (Rule::Newest, _) => (Rank::Other, None),
+            (Rule::Newest, version) => (Rank::Other, version.as_ref()),
             (Rule::Matching(_), None) | (Rule::Unreadable(_), _) => {
                 return Err(DropReason::NotAVersion);
             }
@@ -277,15 +277,19 @@ impl DropReason {
     }
 }
 
+/// Within a rank, the order of tags; their versions were read already and are not read again.
 fn compare(a: &Candidate<'_>, b: &Candidate<'_>) -> Ordering {
-    let by_version = || match (a.version, b.version) {
-        (Some(a), Some(b)) => a.cmp_precedence(b),
-        _ => Ordering::Equal,
+    let (text_a, text_b) = (a.tag.as_str(), b.tag.as_str());
+    let by_version = match (a.version, b.version) {
+        (Some(a), Some(b)) => a
+            .cmp_precedence(b)
+            .then_with(|| text_a.len().cmp(&text_b.len())),
+        (a, b) => a.is_some().cmp(&b.is_some()),
     };
     a.rank
         .cmp(&b.rank)
-        .then_with(by_version)
-        .then_with(|| a.tag.cmp(b.tag))
+        .then(by_version)
+        .then_with(|| text_a.cmp(text_b))
 }
 
 fn conclude(best: Option<&Tag>, rank: Rank, rule: &Rule, dropped: &Dropped) -> Choice {

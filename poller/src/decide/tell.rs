@@ -29,12 +29,18 @@ pub struct Seen {
     pub fingerprint: Fingerprint,
 }
 
+/// So many new `ETag`s of the same list are told in a row; a registry that makes up more of them
+/// makes up one for every answer, which is not worth a write each.
+const NEW_ETAGS: u8 = 3;
+
 /// What the executor was told about a bundle.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Told {
     announced: Option<(Tag, Digest, i64)>,
     seen: Option<Seen>,
     nothing: Option<(Nothing, String)>,
+    /// How many polls in a row brought the same list under a new `ETag`.
+    new_etags: u8,
     /// The generation of the last poll. The executor deploys nothing under a spec that it was told
     /// nothing about, so the first poll under each is worth telling, whatever it finds.
     generation: Option<i64>,
@@ -68,8 +74,15 @@ impl Told {
         seen: Option<&Seen>,
     ) -> Telling {
         let known_etag = self.seen.as_ref().map_or(&known.etag, |seen| &seen.etag);
-        let other_etag = seen.is_some_and(|seen| seen.etag != *known_etag);
+        let new_etag = seen.is_some_and(|seen| seen.etag != *known_etag);
+        let supports = |etag: &str| !etag.is_empty();
+        let other_support = seen.is_some_and(|seen| supports(&seen.etag) != supports(known_etag));
         let other_list = matches!((&self.seen, seen), (Some(before), Some(now)) if before.fingerprint != now.fingerprint);
+        self.new_etags = match (new_etag, other_list) {
+            (true, false) => self.new_etags.saturating_add(1),
+            _ => 0,
+        };
+        let other_etag = other_support || (new_etag && self.new_etags <= NEW_ETAGS);
         let recovered = failed_before || known.failures > 0;
         let last = self.generation.replace(generation);
         let edited = last.is_some_and(|last| last != generation);
@@ -286,6 +299,19 @@ mod tests {
         assert_eq!(poll("b", "v1"), Telling::Succeeded(None));
         assert_eq!(poll("b", "v0"), Telling::Succeeded(None));
         assert_eq!(poll("b", "v0"), Telling::Silence);
+    }
+
+    #[test]
+    fn an_etag_that_changes_with_every_answer_is_not_reported_for_ever() {
+        let mut told = Told::default();
+        let known = knowing("v1");
+        let mut poll = |etag: &str| {
+            told.tell(&known, 1, false, chosen("v1"), Some(&seen(etag, "v1"))) != Telling::Silence
+        };
+        let reported = (0..20).filter(|n| poll(&n.to_string())).count();
+        assert_eq!(reported, usize::from(NEW_ETAGS));
+        assert!(poll(""), "that there is none any more is news");
+        assert!(!poll(""));
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod announce;
 mod desk;
 mod executor;
 mod hostile;
+mod listing;
 mod poller;
 mod registry;
 mod round;

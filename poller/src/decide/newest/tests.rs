@@ -179,6 +179,16 @@ proptest! {
     }
 
     #[test]
+    fn within_a_rank_the_order_is_that_of_tags(a in any_tag(), b in any_tag(), rule in any_rule()) {
+        let (one, other) = (Looked::at(&a), Looked::at(&b));
+        if let (Ok(one), Ok(other)) = (one.candidate(&rule), other.candidate(&rule))
+            && one.rank == other.rank
+        {
+            prop_assert_eq!(compare(&one, &other), a.cmp(&b));
+        }
+    }
+
+    #[test]
     fn every_tag_is_a_candidate_or_counted_with_its_reason(
         list in proptest::collection::hash_set(any_tag(), 0..10),
         rule in any_rule(),
