@@ -36,6 +36,25 @@ fn every_problem_of_flags_and_environment_is_listed_at_once() {
     assert!(output.stdout.is_empty(), "something was started");
 }
 
+/// A proxy that is not understood would be one that is passed by.
+#[test]
+fn a_proxy_that_cannot_be_used_stops_the_program_and_is_not_repeated() {
+    for (variable, named) in [
+        ("HTTPS_PROXY", "HTTPS_PROXY"),
+        ("https_proxy", "HTTPS_PROXY"),
+        ("ALL_PROXY", "ALL_PROXY"),
+    ] {
+        let output = poller(
+            &["--executor-address=http://executor:9090"],
+            &[(variable, "socks5://user:hunter2@proxy:1080")],
+        );
+        assert_eq!(output.status.code(), Some(64));
+        let told = told(&output);
+        assert!(told.contains(named), "{told}");
+        assert!(!told.contains("hunter2"), "{told}");
+    }
+}
+
 #[test]
 fn an_unknown_flag_is_bad_usage_too() {
     assert_eq!(poller(&["--frobnicate"], &[]).status.code(), Some(64));
