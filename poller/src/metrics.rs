@@ -1,4 +1,5 @@
-//! What the poller counts. Labels are fixed words, never names of bundles or tags.
+//! What the poller counts. Labels are fixed words and the hosts that are polled, never names of
+//! bundles or tags.
 
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -14,12 +15,19 @@ use werf_proto::v1alpha1::announce_tag_response::Verdict;
 use werf_shared::clock;
 use werf_shared::poll_failure::Class;
 
+mod answers;
+
+use answers::Answers;
+
 /// Handles of all metrics; clones count into the same ones.
 #[derive(Clone, Debug)]
 pub struct PollerMetrics {
     polls: Family<PollLabels, Counter>,
     duration: Histogram,
-    answers: Family<AnswerLabels, Counter>,
+    answers: Answers,
+    requests: Family<RequestLabels, Counter>,
+    parks: Counter,
+    parked: Gauge,
     announcements: Family<ResultLabels, Counter>,
     waiting: Gauge,
     lag: Histogram,
@@ -49,6 +57,17 @@ pub enum Answer {
     Unchanged,
 }
 
+/// What is asked of a registry, or of the token server it names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestKind {
+    /// A page of a tag list.
+    List,
+    /// A manifest or its digest.
+    Manifest,
+    /// A token.
+    Token,
+}
+
 /// How an attempt to tell the executor ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AnnounceResult {
@@ -75,8 +94,8 @@ struct PollLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct AnswerLabels {
-    answer: &'static str,
+struct RequestLabels {
+    kind: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -90,7 +109,10 @@ impl PollerMetrics {
         let metrics = Self {
             polls: Family::default(),
             duration: Histogram::new(exponential_buckets(0.01, 2.0, 14)),
-            answers: Family::default(),
+            answers: Answers::default(),
+            requests: Family::default(),
+            parks: Counter::default(),
+            parked: Gauge::default(),
             announcements: Family::default(),
             waiting: Gauge::default(),
             lag: Histogram::new(exponential_buckets(0.01, 4.0, 8)),
@@ -110,10 +132,21 @@ impl PollerMetrics {
             metrics.duration.clone(),
         );
         let own = registry.sub_registry_with_prefix("werf_operator");
+        metrics.answers.register(own);
         own.register(
-            "registry_answers",
-            "Complete tag lists by what was new about them",
-            metrics.answers.clone(),
+            "registry_requests",
+            "Requests to registries and their token servers",
+            metrics.requests.clone(),
+        );
+        own.register(
+            "registry_host_parks",
+            "Times a registry host asked to be left alone for a while",
+            metrics.parks.clone(),
+        );
+        own.register(
+            "registry_hosts_parked",
+            "Registry hosts that are left alone for a while",
+            metrics.parked.clone(),
         );
         own.register(
             "announcements",
@@ -154,10 +187,30 @@ impl PollerMetrics {
         }
     }
 
-    /// A complete list.
-    pub fn answered(&self, answer: Answer) {
-        let answer = answer.as_str();
-        self.answers.get_or_create(&AnswerLabels { answer }).inc();
+    /// A complete list of this host.
+    pub fn answered(&self, host: &str, answer: Answer) {
+        self.answers.count(host, answer);
+    }
+
+    /// These hosts are polled no more.
+    pub fn forget_hosts(&self, polled: impl Fn(&str) -> bool) {
+        self.answers.retain(polled);
+    }
+
+    /// A request goes out.
+    pub fn requested(&self, kind: RequestKind) {
+        let kind = kind.as_str();
+        self.requests.get_or_create(&RequestLabels { kind }).inc();
+    }
+
+    /// A host asked to be left alone.
+    pub fn parked(&self) {
+        self.parks.inc();
+    }
+
+    /// So many hosts are left alone.
+    pub fn hosts_parked(&self, hosts: usize) {
+        self.parked.set(i64::try_from(hosts).unwrap_or(i64::MAX));
     }
 
     /// An attempt to tell the executor.
@@ -191,9 +244,9 @@ impl PollerMetrics {
             let outcome = outcome.as_str();
             let _zero = self.polls.get_or_create(&PollLabels { outcome });
         }
-        for answer in [Answer::List, Answer::NotModified, Answer::Unchanged] {
-            let answer = answer.as_str();
-            let _zero = self.answers.get_or_create(&AnswerLabels { answer });
+        for kind in [RequestKind::List, RequestKind::Manifest, RequestKind::Token] {
+            let kind = kind.as_str();
+            let _zero = self.requests.get_or_create(&RequestLabels { kind });
         }
         let verdicts = [
             Verdict::Accepted,
@@ -242,7 +295,19 @@ impl PollEnd {
     }
 }
 
+impl RequestKind {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::List => "list",
+            Self::Manifest => "manifest",
+            Self::Token => "token",
+        }
+    }
+}
+
 impl Answer {
+    const ALL: [Self; 3] = [Self::List, Self::NotModified, Self::Unchanged];
+
     const fn as_str(self) -> &'static str {
         match self {
             Self::List => "200",

@@ -21,13 +21,14 @@ use crate::decide::failure::PollFailure;
 use crate::decide::tell::Told;
 use crate::decide::watched::{Subscription, Watched};
 use crate::io::announce::{Courier, Delivered, verdict_words};
-use crate::io::registry::Registry;
+use crate::io::registry::{Meter, Registry};
 use crate::io::server::{Answer, Ask, Refusal, poll_span};
 use crate::io::watch::WatchEvent;
 use crate::metrics::{PollEnd, PollTimer, PollerMetrics};
 
 mod changes;
 mod conclude;
+mod park;
 pub mod round;
 
 use round::{Cache, Member, Round};
@@ -48,6 +49,8 @@ pub struct Poller {
     verdicts: HashMap<BundleKey, Vec<oneshot::Sender<String>>>,
     rounds: JoinSet<Round>,
     running: HashMap<Id, Running>,
+    /// Some host is left alone, or was until just now.
+    any_parked: bool,
 }
 
 /// What is remembered of a bundle.
@@ -61,6 +64,7 @@ struct Running {
     subscription: Subscription,
     span: Span,
     timer: PollTimer,
+    meter: Meter,
     asks: Vec<Ask>,
 }
 
@@ -91,6 +95,7 @@ impl Poller {
             verdicts: HashMap::new(),
             rounds: JoinSet::new(),
             running: HashMap::new(),
+            any_parked: false,
         }
     }
 
@@ -119,7 +124,12 @@ impl Poller {
     }
 
     fn asked(&mut self, ask: Ask) {
-        if self.book.ask(&ask.key, clock::instant()) {
+        let now = clock::instant();
+        if self.book.ask(&ask.key, now) {
+            if let Some(parked) = self.parked(&ask.key, now) {
+                let _gone = ask.reply.send(Err(parked));
+                return;
+            }
             let waiting = self.asks.entry(ask.key.clone()).or_default();
             waiting.retain(|ask| !ask.reply.is_closed());
             if waiting.len() < ASKS {
@@ -143,6 +153,11 @@ impl Poller {
 
     fn start_due(&mut self) {
         let now = clock::instant();
+        if self.any_parked {
+            let parked = self.book.hosts_parked(now);
+            self.metrics.hosts_parked(parked);
+            self.any_parked = parked > 0;
+        }
         for (subscription, due) in self.book.start_due(now) {
             let members = self.members(&subscription);
             let asks: Vec<Ask> = members
@@ -155,12 +170,13 @@ impl Poller {
                 (None, None) => Span::none(),
             };
             span.record("registry.host", subscription.repository.host());
-            let registry = self.registry.clone();
+            let (registry, meter) = self.registry.for_poll(&self.metrics);
             let cache = self.caches.get(&subscription).cloned();
             let running = Running {
                 subscription: subscription.clone(),
                 span: span.clone(),
                 timer: self.metrics.start_poll(now - due),
+                meter,
                 asks,
             };
             let poll = async move { round::poll(&registry, &subscription, members, cache).await };
@@ -191,15 +207,20 @@ impl Poller {
         let Running {
             subscription,
             timer,
+            meter,
             mut asks,
             span,
         } = running;
+        if let Some(until) = meter.left_alone_until() {
+            self.park(&subscription, until);
+        }
         timer.finish(match &round.listed {
             Ok(_) => PollEnd::Success,
             Err(failure) => PollEnd::Failure(failure.class()),
         });
         if let Ok(listed) = &round.listed {
-            self.metrics.answered(listed.answer);
+            let host = subscription.repository.host();
+            self.metrics.answered(host, listed.answer);
             conclude::log_warning(&subscription, listed);
         }
         for ended in round.members {

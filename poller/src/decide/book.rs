@@ -18,6 +18,8 @@ use super::watched::{Subscription, Watched};
 pub struct Book {
     bundles: BTreeMap<BundleKey, Entry>,
     members: HashMap<Subscription, BTreeSet<BundleKey>>,
+    /// How many subscriptions there are of each host.
+    hosts: HashMap<String, usize>,
     /// When a subscription was last polled only because somebody asked.
     asked: HashMap<Subscription, Instant>,
     asked_every: Duration,
@@ -81,6 +83,7 @@ impl Book {
             asked_every,
             bundles: BTreeMap::new(),
             members: HashMap::new(),
+            hosts: HashMap::new(),
             queue: Queue::new(per_host),
         }
     }
@@ -236,6 +239,11 @@ impl Book {
         self.members.contains_key(subscription)
     }
 
+    /// Some bundle is polled for at that host.
+    pub fn polls_host(&self, host: &str) -> bool {
+        self.hosts.contains_key(host)
+    }
+
     /// Records how a poll ended for a bundle as it was then, plans its next one, and gives the
     /// count of failures before and after. Nothing when the bundle has changed since.
     pub fn settle(
@@ -296,6 +304,10 @@ impl Book {
         };
         if let Some(subscription) = entry.watched.active().cloned() {
             let members = self.members.entry(subscription.clone()).or_default();
+            if members.is_empty() {
+                let host = subscription.repository.host().to_owned();
+                *self.hosts.entry(host).or_default() += 1;
+            }
             members.insert(key.clone());
             self.plan(&subscription);
         }
@@ -309,6 +321,13 @@ impl Book {
             members.remove(key);
             if members.is_empty() {
                 self.members.remove(subscription);
+                let host = subscription.repository.host();
+                match self.hosts.get_mut(host) {
+                    Some(count) if *count > 1 => *count -= 1,
+                    _ => {
+                        self.hosts.remove(host);
+                    }
+                }
                 self.asked.remove(subscription);
                 self.queue.cancel(subscription);
             }

@@ -12,12 +12,14 @@ use werf_shared::tag::Digest;
 
 use crate::decide::manifest::{Content, NotAManifest, content};
 use crate::decide::watched::Subscription;
+use crate::metrics::PollerMetrics;
 
 mod client;
 mod error;
 mod exchange;
 mod kept;
 mod list;
+mod meter;
 mod proxy;
 mod resolve;
 mod scan;
@@ -26,6 +28,7 @@ use client::Clients;
 pub use client::Reach;
 pub use error::RegistryError;
 pub use list::Query;
+pub use meter::Meter;
 pub use proxy::{InvalidProxy, Proxies, ProxySettings};
 pub use scan::{Identity, Limits, Listing, Page, PageSize, Scan};
 
@@ -39,6 +42,7 @@ pub struct Registry {
     clients: Arc<Clients>,
     limits: Limits,
     allow_insecure: bool,
+    meter: Meter,
 }
 
 /// A manifest as it came.
@@ -68,7 +72,19 @@ impl Registry {
             clients: Arc::new(Clients::new(&limits, networks, proxies)?),
             limits,
             allow_insecure,
+            meter: Meter::new(None),
         })
+    }
+
+    /// The same client for one poll: it counts its requests among these metrics, and its meter knows
+    /// what the answers asked for.
+    pub fn for_poll(&self, metrics: &PollerMetrics) -> (Self, Meter) {
+        let meter = Meter::new(Some(metrics.clone()));
+        let registry = Self {
+            meter: meter.clone(),
+            ..self.clone()
+        };
+        (registry, meter)
     }
 
     /// What a poll may take altogether: a list, and a look at everything that was chosen from it.

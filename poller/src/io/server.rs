@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 use tonic::{Request, Response, Status};
@@ -52,6 +53,11 @@ pub enum Refusal {
     /// It cannot be polled.
     #[error("WerfBundle {0} cannot be polled: {1}")]
     Unpollable(BundleKey, String),
+    /// Its registry is left alone for a while.
+    #[error(
+        "registry {1} asked for patience; WerfBundle {0} is polled again as soon as it may be, not before {2:.0}"
+    )]
+    Parked(BundleKey, String, Timestamp),
     /// Many wait for its poll already.
     #[error("too many polls of WerfBundle {0} are asked for at once")]
     Crowded(BundleKey),
@@ -143,6 +149,9 @@ fn status_of(refusal: &Refusal) -> Status {
         Refusal::Resting(_) | Refusal::Unpollable(..) => {
             Status::failed_precondition(refusal.to_string())
         }
-        Refusal::Crowded(_) => Status::resource_exhausted(refusal.to_string()),
+        // As gRPC maps a 429: no client repeats it by itself, as it would an Unavailable.
+        Refusal::Crowded(_) | Refusal::Parked(..) => {
+            Status::resource_exhausted(refusal.to_string())
+        }
     }
 }

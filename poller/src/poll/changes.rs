@@ -102,7 +102,7 @@ impl Poller {
         self.drop_unused_caches();
     }
 
-    fn turn_away(&mut self, key: &BundleKey, refusal: &Refusal) {
+    pub(super) fn turn_away(&mut self, key: &BundleKey, refusal: &Refusal) {
         for ask in self.asks.remove(key).unwrap_or_default() {
             let _gone = ask.reply.send(Err(refusal.clone()));
         }
@@ -112,5 +112,6 @@ impl Poller {
         let book = &self.book;
         self.caches
             .retain(|subscription, _| book.polls(subscription));
+        self.metrics.forget_hosts(|host| book.polls_host(host));
     }
 }

@@ -154,6 +154,7 @@ fn log(
         Telling::Failed(failure) => warn!(
             bundle.namespace = namespace,
             bundle.name = name,
+            class = failure.class().as_str(),
             reason = failure.reason.as_str(),
             consecutive_failures = failures,
             "{}",

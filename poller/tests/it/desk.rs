@@ -74,6 +74,10 @@ async fn what_cannot_be_polled_is_refused_with_the_reason() {
         while let Some(ask) = asked.recv().await {
             let refusal = match ask.key.name.as_str() {
                 "resting" => Refusal::Resting(ask.key),
+                "parked" => {
+                    let until = "2026-01-01T00:00:01.5Z".parse().unwrap();
+                    Refusal::Parked(ask.key, "ghcr.io".to_owned(), until)
+                }
                 _ => Refusal::Unknown(ask.key),
             };
             ask.reply.send(Err(refusal)).unwrap();
@@ -94,6 +98,12 @@ async fn what_cannot_be_polled_is_refused_with_the_reason() {
             "resting",
             Code::FailedPrecondition,
             "WerfBundle team/resting is suspended or being deleted",
+        ),
+        (
+            "team",
+            "parked",
+            Code::ResourceExhausted,
+            "registry ghcr.io asked for patience; WerfBundle team/parked is polled again as soon as it may be, not before 2026-01-01T00:00:01Z",
         ),
         (
             "team",

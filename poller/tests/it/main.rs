@@ -12,6 +12,7 @@ mod desk;
 mod executor;
 mod hostile;
 mod listing;
+mod pacing;
 mod poller;
 mod registry;
 mod round;

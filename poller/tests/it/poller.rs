@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::response::Response;
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher::{Error, Event};
+use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry as Metrics;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
@@ -35,21 +36,23 @@ use crate::scripted::{
 
 type Guarded = DeserializeGuard<WerfBundle>;
 
-struct Whole {
-    registry: Scripted,
-    executor: Executor,
+pub(crate) struct Whole {
+    pub(crate) registry: Scripted,
+    pub(crate) executor: Executor,
+    numbers: Metrics,
     readiness: Readiness,
     events: mpsc::UnboundedSender<Result<Event<Guarded>, Error>>,
-    asks: mpsc::Sender<Ask>,
+    pub(crate) asks: mpsc::Sender<Ask>,
     _tasks: JoinSet<()>,
 }
 
 impl Whole {
-    async fn start(script: impl Fn(&Asked) -> Response + Send + 'static) -> Self {
+    pub(crate) async fn start(script: impl Fn(&Asked) -> Response + Send + 'static) -> Self {
         let _installed = rustls::crypto::ring::default_provider().install_default();
         let registry = Scripted::start(script).await;
         let executor = Executor::start().await;
-        let metrics = PollerMetrics::register(&mut Metrics::default());
+        let mut numbers = Metrics::default();
+        let metrics = PollerMetrics::register(&mut numbers);
         let readiness = Readiness::new();
         let courier = Courier::new(executor.channel(), metrics.clone());
         let http = Registry::new(Limits::default(), reach()).unwrap();
@@ -72,11 +75,25 @@ impl Whole {
         Self {
             registry,
             executor,
+            numbers,
             readiness,
             events,
             asks,
             _tasks: tasks,
         }
+    }
+
+    /// A sample of the metrics.
+    pub(crate) fn number(&self, sample: &str) -> Option<u64> {
+        let mut text = String::new();
+        encode(&mut text, &self.numbers).unwrap();
+        let value = |line: &str| line.strip_prefix(sample)?.strip_prefix(' ')?.parse().ok();
+        text.lines().find_map(value)
+    }
+
+    pub(crate) fn remove(&self, changes: &Value) {
+        let event = Event::Delete(self.object(changes));
+        self.events.send(Ok(event)).unwrap();
     }
 
     fn object(&self, changes: &Value) -> Guarded {
@@ -90,12 +107,12 @@ impl Whole {
         serde_json::from_value(object).unwrap()
     }
 
-    fn apply(&self, changes: &Value) {
+    pub(crate) fn apply(&self, changes: &Value) {
         let event = Event::Apply(self.object(changes));
         self.events.send(Ok(event)).unwrap();
     }
 
-    async fn send_ask(&self) -> oneshot::Receiver<Result<Answer, Refusal>> {
+    pub(crate) async fn send_ask(&self) -> oneshot::Receiver<Result<Answer, Refusal>> {
         let key = BundleKey::new("team", "app");
         let (reply, answer) = oneshot::channel();
         let span = poll_span(&key);
@@ -104,7 +121,7 @@ impl Whole {
     }
 
     /// Asks until the loop has heard of the bundle: events and asks come in by different ways.
-    async fn ask(&self) -> Result<PollNowResponse, Refusal> {
+    pub(crate) async fn ask(&self) -> Result<PollNowResponse, Refusal> {
         loop {
             let answer = self.ask_once().await;
             if !matches!(answer, Err(Refusal::Unknown(_))) {
@@ -113,7 +130,7 @@ impl Whole {
         }
     }
 
-    async fn ask_once(&self) -> Result<PollNowResponse, Refusal> {
+    pub(crate) async fn ask_once(&self) -> Result<PollNowResponse, Refusal> {
         let answer = self.send_ask().await.await.unwrap()?;
         let mut response = answer.response;
         if let Some(verdict) = answer.verdict {

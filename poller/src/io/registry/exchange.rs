@@ -11,6 +11,7 @@ use url::Url;
 use super::{Registry, RegistryError};
 use crate::decide::failure::host_in_words;
 use crate::decide::manifest::ACCEPTED;
+use crate::metrics::RequestKind;
 
 /// Of a body that nobody wants, so much is read for the connection to be used again; with more, a
 /// new connection is cheaper.
@@ -43,8 +44,10 @@ impl Registry {
         let door = self.clients.door(url, None)?;
         let mut request = door.request(method, url)?;
         request = if url.path().ends_with("/tags/list") {
+            self.meter.sent(RequestKind::List);
             request.header(header::ACCEPT, "application/json")
         } else {
+            self.meter.sent(RequestKind::Manifest);
             request.header(header::ACCEPT, ACCEPTED)
         };
         if let Some(etag) = condition {
@@ -52,6 +55,7 @@ impl Registry {
         }
         let sent = request.send().await;
         let response = sent.map_err(|source| RegistryError::Transport { source })?;
+        self.meter.answered(response.status(), response.headers());
         no_redirect(response)
     }
 }
