@@ -219,7 +219,8 @@ impl Registry {
     }
 }
 
-/// How registries refuse a page size: distribution 400, ECR Public 405, Quay 413 (registries.md).
+/// How registries refuse a page size: distribution 3.1 with 400, Quay with 413 (registries.md). With
+/// 405 ECR Public refuses a cursor that was rebuilt; others may mean the number by it.
 fn is_refused_size(status: StatusCode) -> bool {
     matches!(
         status,
