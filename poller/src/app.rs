@@ -20,6 +20,7 @@ use crate::decide::book::Book;
 use crate::decide::schedule::ASKED_EVERY;
 use crate::io::announce::{Courier, connect};
 use crate::io::registry::{Reach, Registry};
+use crate::io::secrets::Secrets;
 use crate::io::{server, watch};
 use crate::metrics::PollerMetrics;
 use crate::poll::Poller;
@@ -73,11 +74,13 @@ async fn start(config: &PollerConfig, supervisor: &mut Supervisor) -> anyhow::Re
     let client = kubernetes(&config.reach).await;
     let client = client.context("cannot set up the Kubernetes client")?;
     let (changes, queue) = mpsc::channel(watch::QUEUE);
-    let events = watch::bundles(client, config.namespace.as_deref());
+    let events = watch::bundles(client.clone(), config.namespace.as_deref());
     let watched = watch::run(events, changes, metrics.clone(), shutdown.clone());
     supervisor.spawn("watch", async { Ok(watched.await?) });
 
-    let http = Registry::new(config.limits.clone(), config.reach.clone())?;
+    let http = Registry::new(config.limits.clone(), config.reach.clone())?
+        .with_secrets(Secrets::new(client))
+        .with_token_servers(config.token_servers.clone());
     let courier = Courier::new(connect(config.executor.clone()), metrics.clone());
     let book = Book::new(config.per_host, ASKED_EVERY);
     let poller = Poller::new(book, http, courier, metrics, synced);

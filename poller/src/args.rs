@@ -11,6 +11,7 @@ use werf_shared::bundle::duration;
 use werf_shared::telemetry::TelemetryArgs;
 
 use crate::decide::newest::Rule;
+use crate::decide::realm::{InvalidTokenServer, TokenServers};
 use crate::io::registry::{Limits, Reach};
 
 mod reach;
@@ -52,6 +53,16 @@ pub struct Args {
 
     #[command(flatten)]
     reach: ReachArgs,
+
+    /// Token server that may see the credentials of a registry although it is at another host; can be
+    /// given more than once
+    #[arg(
+        long = "token-server",
+        env = "POLLER_TOKEN_SERVERS",
+        value_delimiter = ',',
+        value_name = "REGISTRY=HOST[:PORT]"
+    )]
+    token_servers: Vec<String>,
 
     /// How long connecting to a registry may take
     #[arg(
@@ -129,6 +140,8 @@ pub struct PollerConfig {
     pub namespace: Option<String>,
     /// Where registries may be.
     pub reach: Reach,
+    /// Who may see credentials beside the registries they are for.
+    pub token_servers: TokenServers,
     /// What a registry's answer may cost.
     pub limits: Limits,
     /// Polls of one host at the same time.
@@ -162,6 +175,7 @@ impl Arguments for Args {
             executor_address,
             namespace,
             reach,
+            token_servers,
             connect_timeout,
             read_timeout,
             scan_timeout,
@@ -186,6 +200,7 @@ impl Arguments for Args {
             )
             .and_then(|address| problems.take("--executor-address", parse_address(&address)));
         let reach = reach.check(&reach::proxies(), problems);
+        let token_servers = problems.take("--token-server", pairs(&token_servers));
         let connect = time("--connect-timeout", &connect_timeout, problems);
         let read = time("--read-timeout", &read_timeout, problems);
         let scan = time("--scan-timeout", &scan_timeout, problems);
@@ -199,6 +214,7 @@ impl Arguments for Args {
             executor: executor?,
             namespace: namespace.filter(|namespace| !namespace.is_empty()),
             reach: reach?,
+            token_servers: token_servers?,
             limits: Limits {
                 connect: connect?,
                 read: read?,
@@ -209,6 +225,12 @@ impl Arguments for Args {
             telemetry,
         })))
     }
+}
+
+fn pairs(texts: &[String]) -> Result<TokenServers, InvalidTokenServer> {
+    let texts = texts.iter().filter(|text| !text.is_empty());
+    let pairs: Result<_, _> = texts.map(|text| text.parse()).collect();
+    pairs.map(TokenServers::new)
 }
 
 fn rule(constraint: Option<&str>, problems: &mut Problems) -> Option<Rule> {
@@ -295,6 +317,21 @@ mod tests {
     #[case("http://executor:9090/path")]
     fn an_address_that_cannot_be_used_is_refused(#[case] address: &str) {
         assert!(parse_from::<Args, _>(["poller", "--executor-address", address]).is_err());
+    }
+
+    #[test]
+    fn token_servers_are_pairs() {
+        let parse = |pairs: &[&'static str]| {
+            let first = ["poller", "--executor-address", "http://executor:9090"];
+            parse_from::<Args, _>(first.iter().chain(pairs))
+        };
+        let given = parse(&[
+            "--token-server=a.example.com=auth.example.com,b.example.com=auth.example.com:8443",
+            "--token-server=c.example.com=auth.example.com",
+        ]);
+        assert!(matches!(given, Ok(Task::Run(_))), "{given:?}");
+        assert!(parse(&["--token-server=auth.example.com"]).is_err());
+        assert!(parse(&["--token-server="]).is_ok());
     }
 
     #[test]

@@ -4,7 +4,10 @@
 
 pub mod book;
 pub mod certificates;
+pub mod challenge;
 pub mod constraint;
+pub mod credentials;
+pub mod docker_hub;
 pub mod failure;
 pub mod json;
 pub mod link;
@@ -15,9 +18,12 @@ pub mod outbox;
 pub mod page;
 pub mod queue;
 pub mod rate_limit;
+pub mod realm;
 pub mod retry_after;
 pub mod schedule;
+pub mod secret;
 pub mod service_tag;
 pub mod tell;
+pub mod token;
 pub mod warning;
 pub mod watched;

@@ -3,5 +3,6 @@
 
 pub mod announce;
 pub mod registry;
+pub mod secrets;
 pub mod server;
 pub mod watch;

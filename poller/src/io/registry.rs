@@ -7,14 +7,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use sha2::{Digest as _, Sha256};
-use url::Url;
 use werf_shared::tag::Digest;
 
 use crate::decide::manifest::{Content, NotAManifest, content};
+use crate::decide::realm::TokenServers;
 use crate::decide::watched::Subscription;
+use crate::io::secrets::Secrets;
 use crate::metrics::PollerMetrics;
 
+mod access;
+mod authorize;
 mod client;
+mod denied;
 mod error;
 mod exchange;
 mod kept;
@@ -23,16 +27,20 @@ mod meter;
 mod proxy;
 mod resolve;
 mod scan;
+mod tokens;
 
+pub use access::Access;
 use client::Clients;
 pub use client::Reach;
+pub use denied::{Denied, Refusal};
 pub use error::RegistryError;
 pub use list::Query;
 pub use meter::Meter;
 pub use proxy::{InvalidProxy, Proxies, ProxySettings};
-pub use scan::{Identity, Limits, Listing, Page, PageSize, Scan};
+pub use scan::{Limits, Listing, Page, PageSize, Scan};
 
 use exchange::Incoming;
+use tokens::Memory;
 
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 
@@ -43,6 +51,9 @@ pub struct Registry {
     limits: Limits,
     allow_insecure: bool,
     meter: Meter,
+    secrets: Option<Secrets>,
+    token_servers: Arc<TokenServers>,
+    memory: Memory,
 }
 
 /// A manifest as it came.
@@ -73,6 +84,9 @@ impl Registry {
             limits,
             allow_insecure,
             meter: Meter::new(None),
+            secrets: None,
+            token_servers: Arc::default(),
+            memory: Memory::default(),
         })
     }
 
@@ -87,25 +101,39 @@ impl Registry {
         (registry, meter)
     }
 
+    /// Looks here for what bundles name in `secretRef` and `certSecretRef`.
+    #[must_use]
+    pub fn with_secrets(self, secrets: Secrets) -> Self {
+        Self {
+            secrets: Some(secrets),
+            ..self
+        }
+    }
+
+    /// Lets these token servers see the credentials of their registries.
+    #[must_use]
+    pub fn with_token_servers(self, servers: TokenServers) -> Self {
+        Self {
+            token_servers: Arc::new(servers),
+            ..self
+        }
+    }
+
     /// What a poll may take altogether: a list, and a look at everything that was chosen from it.
     pub fn patience(&self) -> Duration {
         self.limits.scan.saturating_mul(2)
     }
 
     /// The digest of a tag's manifest now.
-    pub async fn digest(
-        &self,
-        subscription: &Subscription,
-        tag: &str,
-    ) -> Result<Digest, RegistryError> {
+    pub async fn digest(&self, access: &Access, tag: &str) -> Result<Digest, RegistryError> {
         let look = async {
-            let url = self.url(subscription, &format!("manifests/{tag}"))?;
-            let head = self.send(Method::HEAD, &url, None).await?;
+            let url = access.url(&format!("manifests/{tag}"))?;
+            let head = self.send(access, Method::HEAD, &url, None).await?;
             let named = digest_header(head.headers());
             match (head.status(), named) {
                 (StatusCode::OK, Some(digest)) => Ok(digest),
                 (StatusCode::OK | StatusCode::METHOD_NOT_ALLOWED, _) => {
-                    let response = self.get_ok(&url, None).await?;
+                    let response = self.get_ok(access, &url, None).await?;
                     let body = Incoming::of(response, self.limits.page_bytes)?
                         .all()
                         .await?;
@@ -120,12 +148,12 @@ impl Registry {
     /// The manifest that a digest stands for.
     pub async fn manifest(
         &self,
-        subscription: &Subscription,
+        access: &Access,
         digest: &Digest,
     ) -> Result<Manifest, RegistryError> {
         let read = async {
-            let url = self.url(subscription, &format!("manifests/{digest}"))?;
-            let response = self.get_ok(&url, None).await?;
+            let url = access.url(&format!("manifests/{digest}"))?;
+            let response = self.get_ok(access, &url, None).await?;
             let content_type = response.headers().get(header::CONTENT_TYPE).cloned();
             let body = Incoming::of(response, self.limits.page_bytes)?
                 .all()
@@ -139,20 +167,18 @@ impl Registry {
         self.within(read).await
     }
 
-    fn url(&self, subscription: &Subscription, tail: &str) -> Result<Url, RegistryError> {
-        let repository = &subscription.repository;
-        let scheme = if repository.is_loopback() {
-            "http"
+    /// Plain HTTP is for registries on this machine, and where both the bundle and the operator
+    /// say so.
+    fn scheme(&self, subscription: &Subscription) -> Result<&'static str, RegistryError> {
+        if subscription.repository.is_loopback() {
+            Ok("http")
         } else if !subscription.insecure {
-            "https"
+            Ok("https")
         } else if self.allow_insecure {
-            "http"
+            Ok("http")
         } else {
-            return Err(RegistryError::InsecureRefused);
-        };
-        let (host, path) = (repository.host(), repository.path());
-        let url = format!("{scheme}://{host}/v2/{path}/{tail}");
-        url.parse().map_err(|source| RegistryError::Url { source })
+            Err(RegistryError::InsecureRefused)
+        }
     }
 
     async fn within<T>(

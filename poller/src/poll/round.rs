@@ -17,7 +17,7 @@ use crate::decide::manifest::{Content, NotAManifest};
 use crate::decide::newest::{Choice, Nothing, Rule, Selection, hold_back};
 use crate::decide::tell::{Outcome, Seen};
 use crate::decide::watched::Subscription;
-use crate::io::registry::{Identity, Listing, Query, Registry, RegistryError, Scan};
+use crate::io::registry::{Access, Listing, Query, Registry, RegistryError, Scan};
 use crate::metrics::Answer;
 
 /// After so many answers of "not modified" the list is read in full once: a page can be the same
@@ -110,12 +110,15 @@ pub async fn poll(
     let started = clock::instant();
     let (rules, rule_of) = distinct(&members);
     let earlier = cache.as_ref();
+    let access = match registry.open(subscription).await {
+        Ok(access) => access,
+        Err(error) => return failed(&error.failure(), members, cache),
+    };
     let query = Query {
-        subscription,
+        access: &access,
         rules: &rules,
         earlier: earlier.map(|cache| &cache.scan),
         conditional: earlier.is_some_and(|cache| cache.answers(&rules, started)),
-        identity: Identity::default(),
     };
     let listing = match registry.list(query).await {
         Ok(listing) => listing,
@@ -141,7 +144,7 @@ pub async fn poll(
     };
     let mut glance = Glance {
         registry,
-        subscription,
+        access: &access,
         deadline: started + registry.patience(),
         known,
         looked: HashMap::new(),
@@ -279,7 +282,7 @@ async fn choose(member: Member, selection: &Arc<Selection>, glance: &mut Glance<
 /// Looks at manifests, at each tag once in a poll and into each digest once at all.
 struct Glance<'a> {
     registry: &'a Registry,
-    subscription: &'a Subscription,
+    access: &'a Access,
     /// A host has few places for polls: one that hangs must not hold its own for every tag anew.
     deadline: Instant,
     known: HashMap<Digest, Content>,
@@ -299,12 +302,12 @@ impl Glance<'_> {
 
     async fn read(&self, tag: &Tag) -> Result<(Digest, Content), PollFailure> {
         let about_tag = |error: &RegistryError| about(tag, error.failure());
-        let digest = self.registry.digest(self.subscription, tag.as_str()).await;
+        let digest = self.registry.digest(self.access, tag.as_str()).await;
         let digest = digest.map_err(|error| about_tag(&error))?;
         if let Some(content) = self.known.get(&digest) {
             return Ok((digest, content.clone()));
         }
-        let body = self.registry.manifest(self.subscription, &digest).await;
+        let body = self.registry.manifest(self.access, &digest).await;
         let body = body.map_err(|error| about_tag(&error))?;
         let content = body.content();
         let content = content.map_err(|error| not_a_manifest(error, tag))?;

@@ -13,7 +13,7 @@ use werf_poller::decide::watched::Subscription;
 use werf_poller::io::registry::{Limits, Reach, Registry};
 use werf_shared::poll_failure::Reason;
 
-use crate::registry::query;
+use crate::registry::read;
 use crate::scripted::{Scripted, page, reach, with};
 
 fn limits() -> Limits {
@@ -28,8 +28,7 @@ async fn failure_of(repository: &str, limits: Limits, reach: Reach) -> PollFailu
     let _installed = rustls::crypto::ring::default_provider().install_default();
     let registry = Registry::new(limits, reach).unwrap();
     let subscription = Subscription::anonymous(repository.parse().unwrap(), false);
-    let listed = registry.list(query(&subscription, None)).await;
-    listed.unwrap_err().failure()
+    read(&registry, &subscription).await.unwrap_err()
 }
 
 /// The failure of a poll under a deadline that no test should come near.
@@ -77,7 +76,7 @@ async fn a_name_that_resolves_to_an_allowed_network_is_reached() {
     let client = Registry::new(limits(), reach()).unwrap();
     let repository = format!("localhost:{}/org/app", registry.address.port());
     let subscription = Subscription::anonymous(repository.parse().unwrap(), false);
-    let listing = client.list(query(&subscription, None)).await;
+    let listing = read(&client, &subscription).await;
     assert_eq!(listing.unwrap().status, 200);
 }
 

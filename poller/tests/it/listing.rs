@@ -3,38 +3,48 @@
 
 use werf_poller::decide::newest::Rule;
 use werf_poller::decide::watched::Subscription;
-use werf_poller::io::registry::{Identity, Limits, Listing, PageSize, Query, Registry, Scan};
+use werf_poller::io::registry::{Limits, Listing, PageSize, Query, Registry, Scan};
 use werf_shared::poll_failure::Reason;
 
+use crate::cluster::Cluster;
 use crate::scripted::{Asked, LIST, PATH, Scripted, conditional, page, reach, status, with};
 
+/// A poller that may be somebody.
 fn client() -> Registry {
     let _installed = rustls::crypto::ring::default_provider().install_default();
-    Registry::new(Limits::default(), reach()).unwrap()
+    let cluster = Cluster::default();
+    cluster.basic("login", "user", "pass");
+    Registry::new(Limits::default(), reach())
+        .unwrap()
+        .with_secrets(cluster.secrets())
 }
 
-fn subscription(registry: &Scripted) -> Subscription {
-    Subscription::anonymous(registry.repository().parse().unwrap(), false)
+fn subscription(registry: &Scripted, secret: Option<&str>) -> Subscription {
+    Subscription {
+        credentials: secret.map(Cluster::key),
+        ..Subscription::anonymous(registry.repository().parse().unwrap(), false)
+    }
 }
 
 async fn ask(
     registry: &Scripted,
     earlier: Option<&Scan>,
-    identity: Identity,
+    secret: Option<&str>,
 ) -> Result<Listing, Reason> {
+    let client = client();
+    let access = client.open(&subscription(registry, secret)).await.unwrap();
     let query = Query {
-        subscription: &subscription(registry),
+        access: &access,
         rules: &[Rule::Newest],
         earlier,
         conditional: true,
-        identity,
     };
-    let listed = client().list(query).await;
+    let listed = client.list(query).await;
     listed.map_err(|error| error.failure().reason)
 }
 
 async fn list(registry: &Scripted, earlier: Option<&Scan>) -> Result<Listing, Reason> {
-    ask(registry, earlier, Identity::default()).await
+    ask(registry, earlier, None).await
 }
 
 fn best(listing: &Listing) -> &str {
@@ -202,7 +212,7 @@ async fn an_etag_is_good_only_for_whom_it_was_sent_to() {
     let registry = Scripted::start(|asked| conditional(asked, "\"e\"", &["v1.0.0"])).await;
     let first = list(&registry, None).await.unwrap();
     registry.asked();
-    let other = ask(&registry, Some(&first.scan), Identity([1; 32]))
+    let other = ask(&registry, Some(&first.scan), Some("login"))
         .await
         .unwrap();
     assert_eq!(best(&other), "v1.0.0");

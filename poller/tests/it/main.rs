@@ -8,6 +8,8 @@
 )]
 
 mod announce;
+mod auth;
+mod cluster;
 mod desk;
 mod executor;
 mod hostile;

@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use werf_poller::decide::failure::PollFailure;
 use werf_poller::decide::newest::Rule;
 use werf_poller::decide::watched::Subscription;
-use werf_poller::io::registry::{Identity, Limits, Listing, Query, Registry, Scan};
+use werf_poller::io::registry::{Access, Limits, Listing, Query, Registry, Scan};
 use werf_shared::poll_failure::Class;
 
 use crate::scripted::{
@@ -36,24 +36,37 @@ fn subscription(repository: &str) -> Subscription {
 }
 
 async fn list(registry: &Scripted) -> Result<Listing, PollFailure> {
-    let subscription = subscription(&registry.repository());
-    let client = client(limits());
-    let listed = client.list(query(&subscription, None)).await;
-    listed.map_err(|error| error.failure())
+    read(&client(limits()), &subscription(&registry.repository())).await
 }
 
 async fn failure(registry: &Scripted) -> PollFailure {
     list(registry).await.unwrap_err()
 }
 
+/// Polls once, as nobody has polled before.
+pub(crate) async fn read(
+    client: &Registry,
+    subscription: &Subscription,
+) -> Result<Listing, PollFailure> {
+    let read = async {
+        let access = client.open(subscription).await?;
+        client.list(query(&access, None)).await
+    };
+    read.await.map_err(|error| error.failure())
+}
+
+async fn open(client: &Registry, registry: &Scripted) -> Access {
+    let subscription = subscription(&registry.repository());
+    client.open(&subscription).await.unwrap()
+}
+
 /// Asks for everything that is newest, and whether it changed if there was something before.
-pub(crate) fn query<'a>(subscription: &'a Subscription, earlier: Option<&'a Scan>) -> Query<'a> {
+fn query<'a>(access: &'a Access, earlier: Option<&'a Scan>) -> Query<'a> {
     Query {
-        subscription,
+        access,
         rules: &[Rule::Newest],
         earlier,
         conditional: true,
-        identity: Identity::default(),
     }
 }
 
@@ -85,11 +98,11 @@ async fn a_list_is_read_with_its_etag() {
 #[tokio::test]
 async fn a_known_list_is_not_read_again() {
     let registry = Scripted::start(|asked| conditional(asked, "\"e\"", &["v1"])).await;
-    let subscription = subscription(&registry.repository());
     let client = client(limits());
-    let first = client.list(query(&subscription, None)).await.unwrap();
+    let access = open(&client, &registry).await;
+    let first = client.list(query(&access, None)).await.unwrap();
     let second = client
-        .list(query(&subscription, Some(&first.scan)))
+        .list(query(&access, Some(&first.scan)))
         .await
         .unwrap();
     assert_eq!(second.status, 304);
@@ -137,9 +150,9 @@ async fn one_bad_page_drops_the_list() {
 #[tokio::test]
 async fn a_new_page_behind_an_unchanged_one_is_found() {
     let registry = Scripted::start(|asked| conditional(asked, "\"e\"", &["v1"])).await;
-    let subscription = subscription(&registry.repository());
     let client = client(limits());
-    let first = client.list(query(&subscription, None)).await.unwrap();
+    let access = open(&client, &registry).await;
+    let first = client.list(query(&access, None)).await.unwrap();
     registry.now_answers(|asked| match asked.target.as_str() {
         LIST => {
             let mut response = conditional(asked, "\"e\"", &["v1"]);
@@ -150,7 +163,7 @@ async fn a_new_page_behind_an_unchanged_one_is_found() {
         _ => page(&["v2"], &[]),
     });
     let second = client
-        .list(query(&subscription, Some(&first.scan)))
+        .list(query(&access, Some(&first.scan)))
         .await
         .unwrap();
     assert_eq!(tags(&second), ["v2", "v1"]);
@@ -171,17 +184,17 @@ async fn one_page_that_changed_makes_the_whole_list_be_read() {
         }
     };
     let registry = Scripted::start(script(&["v2"], "\"a\"")).await;
-    let subscription = subscription(&registry.repository());
     let client = client(limits());
-    let first = client.list(query(&subscription, None)).await.unwrap();
+    let access = open(&client, &registry).await;
+    let first = client.list(query(&access, None)).await.unwrap();
     let same = client
-        .list(query(&subscription, Some(&first.scan)))
+        .list(query(&access, Some(&first.scan)))
         .await
         .unwrap();
     assert!(same.contents.is_none());
     registry.now_answers(script(&["v3"], "\"b\""));
     let changed = client
-        .list(query(&subscription, Some(&first.scan)))
+        .list(query(&access, Some(&first.scan)))
         .await
         .unwrap();
     assert_eq!(tags(&changed), ["v3", "v1"]);
@@ -330,10 +343,8 @@ async fn a_registry_that_never_answers_times_out() {
             ..limits()
         },
     ] {
-        let listed = client(patience)
-            .list(query(&subscription(&repository), None))
-            .await;
-        let failure = listed.unwrap_err().failure();
+        let listed = read(&client(patience), &subscription(&repository)).await;
+        let failure = listed.unwrap_err();
         assert_eq!(failure.class(), Class::Timeout);
         assert_eq!(failure.what, "context deadline exceeded");
     }
@@ -344,10 +355,8 @@ async fn a_closed_port_is_a_network_failure() {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let repository = format!("{}/org/app", closed.local_addr().unwrap());
     drop(closed);
-    let listed = client(limits())
-        .list(query(&subscription(&repository), None))
-        .await;
-    let failure = listed.unwrap_err().failure();
+    let listed = read(&client(limits()), &subscription(&repository)).await;
+    let failure = listed.unwrap_err();
     assert_eq!(failure.class(), Class::Network);
     assert!(failure.what.contains("refused"), "{failure}");
 }
@@ -355,8 +364,7 @@ async fn a_closed_port_is_a_network_failure() {
 #[tokio::test]
 async fn plain_http_needs_the_permission_of_whoever_started_the_operator() {
     let insecure = Subscription::anonymous("registry.invalid/org/app".parse().unwrap(), true);
-    let listed = client(limits()).list(query(&insecure, None)).await;
-    let failure = listed.unwrap_err().failure();
+    let failure = read(&client(limits()), &insecure).await.unwrap_err();
     assert_eq!(failure.class(), Class::Tls);
     assert!(
         failure.what.contains("--allow-insecure-registries"),
@@ -367,8 +375,9 @@ async fn plain_http_needs_the_permission_of_whoever_started_the_operator() {
 #[tokio::test]
 async fn a_digest_is_asked_for_without_the_manifest() {
     let registry = Scripted::start(|asked| manifest(asked, &bundle())).await;
-    let subscription = subscription(&registry.repository());
-    let digest = client(limits()).digest(&subscription, "v1").await.unwrap();
+    let client = client(limits());
+    let access = open(&client, &registry).await;
+    let digest = client.digest(&access, "v1").await.unwrap();
     assert_eq!(digest.as_str(), digest_of(&bundle()));
     let asked = registry.asked();
     assert_eq!(asked.len(), 1);
@@ -387,17 +396,19 @@ async fn a_digest_is_asked_for_without_the_manifest() {
 #[tokio::test]
 async fn without_a_digest_header_the_manifest_is_hashed() {
     let registry = Scripted::start(|_| with(200, &[], bundle().to_string())).await;
-    let subscription = subscription(&registry.repository());
-    let digest = client(limits()).digest(&subscription, "v1").await.unwrap();
+    let client = client(limits());
+    let access = open(&client, &registry).await;
+    let digest = client.digest(&access, "v1").await.unwrap();
     assert_eq!(digest.as_str(), digest_of(&bundle()));
 }
 
 #[tokio::test]
 async fn a_manifest_that_is_not_its_digest_is_refused() {
     let registry = Scripted::start(|_| with(200, &[], "{}")).await;
-    let subscription = subscription(&registry.repository());
+    let client = client(limits());
+    let access = open(&client, &registry).await;
     let digest = digest_of(&bundle()).parse().unwrap();
-    let read = client(limits()).manifest(&subscription, &digest).await;
+    let read = client.manifest(&access, &digest).await;
     let failure = read.unwrap_err().failure();
     assert_eq!(failure.what, "the manifest does not match its digest");
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::response::Response;
 use http::{HeaderMap, Method};
@@ -21,6 +21,7 @@ pub(crate) struct Asked {
     /// Path and query.
     pub(crate) target: String,
     pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 type Script = Box<dyn Fn(&Asked) -> Response + Send>;
@@ -75,6 +76,7 @@ async fn answer(State(shared): State<Shared>, request: Request) -> Response {
         method: request.method().clone(),
         target: request.uri().to_string(),
         headers: request.headers().clone(),
+        body: to_bytes(request.into_body(), 1 << 20).await.unwrap(),
     };
     shared.asked.lock().unwrap().push(asked.clone());
     let script = shared.script.lock().unwrap();

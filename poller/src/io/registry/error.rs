@@ -6,6 +6,7 @@ use std::error::Error;
 use http::StatusCode;
 use werf_shared::poll_failure::Reason;
 
+use super::Denied;
 use crate::decide::certificates::UnusableCertificates;
 use crate::decide::failure::PollFailure;
 use crate::decide::link::RefusedLink;
@@ -52,6 +53,13 @@ pub enum RegistryError {
     /// The body is compressed as nobody asked for.
     #[error("the answer has an encoding nobody asked for")]
     Encoded,
+    /// It does not let us in.
+    #[error("not let in")]
+    Denied {
+        /// Why not.
+        #[from]
+        source: Denied,
+    },
     /// Plain HTTP is not allowed here.
     #[error(
         "insecure registries are not allowed, start the operator with --allow-insecure-registries"
@@ -138,6 +146,7 @@ impl RegistryError {
             ),
             Self::AddressNotAllowed => as_it_says(Reason::AddressNotAllowed),
             Self::Encoded => as_it_says(Reason::InvalidAnswer),
+            Self::Denied { source } => source.failure(),
             Self::InsecureRefused => as_it_says(Reason::InsecureNotAllowed),
             Self::Page { source } => PollFailure::new(reason_of_page(*source), source.to_string()),
             Self::Link { source } => PollFailure::new(reason_of_link(source), source.to_string()),

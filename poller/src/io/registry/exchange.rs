@@ -8,7 +8,7 @@ use http::{HeaderValue, Method, StatusCode, Version, header};
 use reqwest::Response;
 use url::Url;
 
-use super::{Registry, RegistryError};
+use super::{Access, Registry, RegistryError};
 use crate::decide::failure::host_in_words;
 use crate::decide::manifest::ACCEPTED;
 use crate::metrics::RequestKind;
@@ -21,10 +21,11 @@ const NOT_WORTH_THE_TIME: Duration = Duration::from_millis(250);
 impl Registry {
     pub(super) async fn get_ok(
         &self,
+        access: &Access,
         url: &Url,
         condition: Option<&HeaderValue>,
     ) -> Result<Response, RegistryError> {
-        let response = self.send(Method::GET, url, condition).await?;
+        let response = self.send(access, Method::GET, url, condition).await?;
         match response.status() {
             StatusCode::OK => Ok(response),
             status => {
@@ -34,29 +35,41 @@ impl Registry {
         }
     }
 
-    /// Every request goes out here.
+    /// Every request goes out here: as whom the poll is, and once more for each proof that is worth
+    /// a try.
     pub(super) async fn send(
         &self,
+        access: &Access,
         method: Method,
         url: &Url,
         condition: Option<&HeaderValue>,
     ) -> Result<Response, RegistryError> {
-        let door = self.clients.door(url, None)?;
-        let mut request = door.request(method, url)?;
-        request = if url.path().ends_with("/tags/list") {
-            self.meter.sent(RequestKind::List);
-            request.header(header::ACCEPT, "application/json")
-        } else {
-            self.meter.sent(RequestKind::Manifest);
-            request.header(header::ACCEPT, ACCEPTED)
-        };
-        if let Some(etag) = condition {
-            request = request.header(header::IF_NONE_MATCH, etag);
+        let mut proof = self.prove(access, url).await?;
+        loop {
+            let mut request = access.request(method.clone(), url)?;
+            request = if url.path().ends_with("/tags/list") {
+                self.meter.sent(RequestKind::List);
+                request.header(header::ACCEPT, "application/json")
+            } else {
+                self.meter.sent(RequestKind::Manifest);
+                request.header(header::ACCEPT, ACCEPTED)
+            };
+            if let Some(etag) = condition {
+                request = request.header(header::IF_NONE_MATCH, etag);
+            }
+            if let Some(header) = &proof.header {
+                request = request.header(header::AUTHORIZATION, header);
+            }
+            let sent = request.send().await;
+            let response = sent.map_err(|source| RegistryError::Transport { source })?;
+            self.meter.answered(response.status(), response.headers());
+            if response.status() != StatusCode::UNAUTHORIZED {
+                return no_redirect(response);
+            }
+            let headers = response.headers().clone();
+            drop_politely(response).await;
+            proof = self.prove_again(access, proof, &headers).await?;
         }
-        let sent = request.send().await;
-        let response = sent.map_err(|source| RegistryError::Transport { source })?;
-        self.meter.answered(response.status(), response.headers());
-        no_redirect(response)
     }
 }
 

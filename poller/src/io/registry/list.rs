@@ -8,13 +8,12 @@ use reqwest::Response;
 use url::Url;
 
 use super::exchange::{Incoming, drop_politely};
-use super::scan::{Identity, Listing, Page, PageSize, Scan};
-use super::{Registry, RegistryError};
+use super::scan::{Listing, Page, PageSize, Scan};
+use super::{Access, Registry, RegistryError};
 use crate::decide::link::next_page;
 use crate::decide::newest::Rule;
 use crate::decide::page::Reading;
 use crate::decide::warning::first_warning;
-use crate::decide::watched::Subscription;
 
 /// Longer ones are not worth the memory.
 const ETAG_LIMIT: usize = 1024;
@@ -22,16 +21,14 @@ const ETAG_LIMIT: usize = 1024;
 /// How a list is asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct Query<'a> {
-    /// Where.
-    pub subscription: &'a Subscription,
+    /// Where, and as whom.
+    pub access: &'a Access,
     /// For whom to choose.
     pub rules: &'a [Rule],
     /// The last complete scan; its page size worked.
     pub earlier: Option<&'a Scan>,
     /// That nothing changed since the earlier scan is answer enough.
     pub conditional: bool,
-    /// As whom.
-    pub identity: Identity,
 }
 
 /// What became of asking whether anything changed.
@@ -57,10 +54,10 @@ impl Registry {
             .map_or_else(PageSize::default, |e| e.page_size);
         let mut changed = None;
         let earlier = query.earlier.filter(|scan| {
-            query.conditional && scan.identity == query.identity && scan.is_conditional()
+            query.conditional && scan.identity == query.access.identity() && scan.is_conditional()
         });
         if let Some(earlier) = earlier {
-            match self.ask_again(earlier, &mut warning).await? {
+            match self.ask_again(query.access, earlier, &mut warning).await? {
                 Again::Same => {
                     return Ok(Listing {
                         status: StatusCode::NOT_MODIFIED.as_u16(),
@@ -78,11 +75,11 @@ impl Registry {
         }
         let (first, page) = match changed {
             Some(changed) => changed,
-            None => self.first_page(query.subscription, &mut size).await?,
+            None => self.first_page(query.access, &mut size).await?,
         };
         let mut reading = Reading::new(query.rules, self.limits.tags);
         let pages = self
-            .read_pages(&first, page, query.subscription, &mut reading, &mut warning)
+            .read_pages(&first, page, query.access, &mut reading, &mut warning)
             .await?;
         let contents = reading.finish();
         Ok(Listing {
@@ -95,7 +92,7 @@ impl Registry {
                 tags: contents.tags,
                 invalid: contents.invalid,
                 page_size: size,
-                identity: query.identity,
+                identity: query.access.identity(),
             },
             contents: Some(contents),
             warning,
@@ -105,12 +102,15 @@ impl Registry {
     /// Asks page by page; the first one that changed ends it, as the list must be read whole then.
     async fn ask_again(
         &self,
+        access: &Access,
         earlier: &Scan,
         warning: &mut Option<String>,
     ) -> Result<Again, RegistryError> {
         let mut url = earlier.first.as_ref();
         for (index, page) in earlier.pages.iter().enumerate() {
-            let response = self.send(Method::GET, url, page.etag.as_ref()).await?;
+            let response = self
+                .send(access, Method::GET, url, page.etag.as_ref())
+                .await?;
             match response.status() {
                 StatusCode::NOT_MODIFIED => {}
                 StatusCode::OK => return Ok(Again::Changed((index == 0).then_some(response))),
@@ -137,15 +137,15 @@ impl Registry {
     /// The first page in the largest size that the registry gives.
     async fn first_page(
         &self,
-        subscription: &Subscription,
+        access: &Access,
         size: &mut PageSize,
     ) -> Result<(Url, Response), RegistryError> {
         loop {
-            let mut url = self.url(subscription, "tags/list")?;
+            let mut url = access.url("tags/list")?;
             if let Some(number) = size.number() {
                 url.set_query(Some(&format!("n={number}")));
             }
-            let response = self.send(Method::GET, &url, None).await?;
+            let response = self.send(access, Method::GET, &url, None).await?;
             let status = response.status();
             if status == StatusCode::OK {
                 return Ok((url, response));
@@ -162,7 +162,7 @@ impl Registry {
         &self,
         first: &Url,
         page: Response,
-        subscription: &Subscription,
+        access: &Access,
         reading: &mut Reading<'_>,
         warning: &mut Option<String>,
     ) -> Result<Vec<Page>, RegistryError> {
@@ -176,7 +176,7 @@ impl Registry {
             let next = follow(url, response.headers(), read.chain([first]))?;
             note(warning, response.headers());
             let etag = etag(response.headers());
-            let path = subscription.repository.path();
+            let path = &access.path;
             let entries = self.read_page(response, path, reading, &mut room).await?;
             pages.push(Page {
                 etag,
@@ -190,7 +190,7 @@ impl Registry {
                 let limit = self.limits.pages;
                 return Err(RegistryError::TooManyPages { limit });
             }
-            response = self.get_ok(next, None).await?;
+            response = self.get_ok(access, next, None).await?;
         }
     }
 

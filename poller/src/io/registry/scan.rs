@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::HeaderValue;
 use url::Url;
 
+use crate::decide::credentials::Identity;
 use crate::decide::page::{Contents, Fingerprint};
 
 /// Page sizes that registries have by themselves (registries.md: GHCR, ECR, ACR and Quay 100, and
@@ -78,11 +79,6 @@ impl PageSize {
     }
 }
 
-/// Whose eyes saw a list: what a registry shows to one caller need not be what it shows to another,
-/// so an `ETag` is only good for the one who got it. The default is nobody in particular.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Identity(pub [u8; 32]);
-
 /// A complete list, or the news that it is still the one of an earlier scan.
 #[derive(Clone, Debug)]
 pub struct Listing {
@@ -113,7 +109,8 @@ pub struct Scan {
     pub invalid: usize,
     /// The size of page that was asked for.
     pub page_size: PageSize,
-    /// Who asked.
+    /// Who asked: what a registry shows to one caller need not be what it shows to another, so an
+    /// `ETag` is only good for the one who got it.
     pub(super) identity: Identity,
 }
 
