@@ -258,6 +258,15 @@ impl Identity {
     /// Nobody.
     pub const ANONYMOUS: Self = Self([0; 32]);
 
+    /// The same with a certificate besides: another caller to whoever asks for one.
+    #[must_use]
+    pub fn with_certificate(self, fingerprint: &[u8; 32]) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(self.0);
+        hash.update(fingerprint);
+        Self(hash.finalize().into())
+    }
+
     /// To be part of a key; it is a hash and no secret by itself, but nothing to show either.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0

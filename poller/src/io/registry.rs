@@ -170,7 +170,9 @@ impl Registry {
     /// Plain HTTP is for registries on this machine, and where both the bundle and the operator
     /// say so.
     fn scheme(&self, subscription: &Subscription) -> Result<&'static str, RegistryError> {
-        if subscription.repository.is_loopback() {
+        // Whoever names certificates wants to see one.
+        let local = subscription.repository.is_loopback() && subscription.certificates.is_none();
+        if local {
             Ok("http")
         } else if !subscription.insecure {
             Ok("https")

@@ -9,6 +9,7 @@
 
 mod announce;
 mod auth;
+mod certificates;
 mod cluster;
 mod desk;
 mod executor;

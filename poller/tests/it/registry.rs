@@ -61,7 +61,7 @@ async fn open(client: &Registry, registry: &Scripted) -> Access {
 }
 
 /// Asks for everything that is newest, and whether it changed if there was something before.
-fn query<'a>(access: &'a Access, earlier: Option<&'a Scan>) -> Query<'a> {
+pub(crate) fn query<'a>(access: &'a Access, earlier: Option<&'a Scan>) -> Query<'a> {
     Query {
         access,
         rules: &[Rule::Newest],

@@ -8,8 +8,10 @@ use url::Url;
 use super::client::Door;
 use super::tokens::Key;
 use super::{Denied, Registry, RegistryError};
+use crate::decide::certificates::Material;
 use crate::decide::credentials::{Credentials, Identity, Login, credentials};
 use crate::decide::docker_hub::endpoint;
+use crate::decide::secret::Secret;
 use crate::decide::watched::{SecretKey, Subscription};
 use crate::io::secrets::SecretError;
 
@@ -23,6 +25,7 @@ pub struct Access {
     /// The repository's name at its registry.
     pub(super) path: String,
     pub(super) credentials: Option<Credentials>,
+    identity: Identity,
     /// Under which it is remembered how the repository wants to be asked.
     pub(super) key: Key,
     /// Through which it is reached.
@@ -32,9 +35,7 @@ pub struct Access {
 impl Access {
     /// Stands for who asks; nothing that one identity was told is used for another.
     pub fn identity(&self) -> Identity {
-        self.credentials
-            .as_ref()
-            .map_or(Identity::ANONYMOUS, Credentials::identity)
+        self.identity
     }
 
     /// Who to be, if anybody.
@@ -78,16 +79,25 @@ impl Registry {
             None => None,
             Some(key) => Some(self.login(subscription, key).await?),
         };
-        let identity = credentials
+        let mut identity = credentials
             .as_ref()
             .map_or(Identity::ANONYMOUS, Credentials::identity);
-        let door = self.clients.door(&root, None)?;
+        let certificates = match &subscription.certificates {
+            None => None,
+            Some(key) => Some((key, self.certificates(key).await?)),
+        };
+        if let Some((_, certificates)) = &certificates {
+            identity = identity.with_certificate(certificates.fingerprint().as_bytes());
+        }
+        let certificates = certificates.as_ref().map(|(key, held)| (*key, held));
+        let door = self.clients.door(&root, certificates)?;
         Ok(Access {
             key: Key::of(identity, &[root.as_str()]),
             subscription: subscription.clone(),
             root,
             path: endpoint.path.into_owned(),
             credentials,
+            identity,
             door,
         })
     }
@@ -99,11 +109,8 @@ impl Registry {
         subscription: &Subscription,
         key: &SecretKey,
     ) -> Result<Credentials, Denied> {
-        let read = match &self.secrets {
-            Some(secrets) => secrets.get(key).await,
-            None => Err(SecretError::Unreachable),
-        };
-        let secret = read.map_err(|source| Denied::Secret {
+        let secret = self.secret(key).await;
+        let secret = secret.map_err(|source| Denied::Secret {
             key: key.clone(),
             source,
         })?;
@@ -113,6 +120,23 @@ impl Registry {
             host: repository.host().to_owned(),
             source,
         })
+    }
+
+    /// What the Secret says of whom to trust, and who we are.
+    async fn certificates(&self, key: &SecretKey) -> Result<Material, RegistryError> {
+        let secret = self.secret(key).await;
+        let secret = secret.map_err(|source| RegistryError::NoCertificates {
+            secret: key.clone(),
+            source,
+        })?;
+        Ok(Material::of(|key| secret.get(key)))
+    }
+
+    async fn secret(&self, key: &SecretKey) -> Result<Secret, SecretError> {
+        match &self.secrets {
+            Some(secrets) => secrets.get(key).await,
+            None => Err(SecretError::Unreachable),
+        }
     }
 }
 

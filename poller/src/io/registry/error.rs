@@ -13,6 +13,7 @@ use crate::decide::link::RefusedLink;
 use crate::decide::network::AddressNotAllowed;
 use crate::decide::page::InvalidPage;
 use crate::decide::watched::SecretKey;
+use crate::io::secrets::SecretError;
 
 mod tls;
 
@@ -31,8 +32,16 @@ pub enum RegistryError {
         /// What was said.
         source: rustls::Error,
     },
+    /// The Secret of `certSecretRef` cannot be read.
+    #[error("Secret '{}' in namespace '{}' cannot be used for TLS", .secret.name, .secret.namespace)]
+    NoCertificates {
+        /// Which Secret.
+        secret: SecretKey,
+        /// Why not.
+        source: SecretError,
+    },
     /// The Secret of `certSecretRef` is no use.
-    #[error("Secret '{}' of certSecretRef cannot be used", .secret.name)]
+    #[error("Secret '{}' in namespace '{}' cannot be used for TLS", .secret.name, .secret.namespace)]
     Certificates {
         /// Which Secret.
         secret: SecretKey,
@@ -140,6 +149,13 @@ impl RegistryError {
             Self::Redirect { status, host } => redirect(*status, host.as_deref()),
             Self::Transport { source } | Self::Client { source } => transport(source),
             Self::Authorities { .. } => as_it_says(Reason::TlsFailed),
+            Self::NoCertificates { source, .. } => {
+                let reason = match source {
+                    SecretError::NotFound => Reason::CertificateSecretNotFound,
+                    SecretError::Forbidden | SecretError::Unreachable => Reason::SecretUnreadable,
+                };
+                PollFailure::new(reason, format!("{self}: it {source}"))
+            }
             Self::Certificates { source, .. } => PollFailure::new(
                 Reason::CertificateSecretInvalid,
                 format!("{self}: {source}"),

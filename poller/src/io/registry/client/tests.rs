@@ -375,7 +375,7 @@ async fn an_unusable_secret_is_named_with_its_key() {
     assert_eq!(failure.reason, Reason::CertificateSecretInvalid);
     assert_eq!(
         failure.what,
-        "Secret 'certificates' of certSecretRef cannot be used: ca.crt holds no certificate in PEM"
+        "Secret 'certificates' in namespace 'team' cannot be used for TLS: ca.crt holds no certificate in PEM"
     );
 }
 
