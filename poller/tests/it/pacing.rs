@@ -211,3 +211,28 @@ async fn the_metrics_tell_what_polls_cost_and_who_is_parked() {
         tokio::task::yield_now().await;
     }
 }
+
+#[tokio::test]
+async fn a_token_server_that_asks_for_patience_parks_its_registry() {
+    let script = |asked: &Asked| {
+        if asked.target.starts_with("/token") {
+            return with(429, &[("retry-after", "600")], "");
+        }
+        let host = asked.headers["host"].to_str().unwrap();
+        let challenge = format!("Bearer realm=\"http://{host}/token\",service=\"reg\"");
+        with(401, &[("www-authenticate", &challenge)], "")
+    };
+    let mut whole = Whole::start(script).await;
+    whole.apply(&json!({}));
+    let Some(Outcome::Failed(failed)) = whole.executor.next_report().await.outcome else {
+        panic!("not a failure");
+    };
+    assert_eq!(failed.reason(), Reason::RateLimited, "{}", failed.message);
+    let refusal = whole.ask().await.unwrap_err();
+    let Refusal::Parked(_, host, _) = &refusal else {
+        panic!("{refusal:?}");
+    };
+    assert_eq!(*host, whole.registry.address.to_string());
+    let tokens = whole.number("werf_operator_registry_requests_total{kind=\"token\"}");
+    assert_eq!(tokens, Some(1));
+}
