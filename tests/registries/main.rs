@@ -9,7 +9,10 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod authenticating;
 mod bed;
 mod polling;
+mod secrets;
 mod serving;
+mod trusting;
 mod watcher;

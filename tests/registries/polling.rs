@@ -144,10 +144,8 @@ async fn a_deleted_tag_moves_nothing_backwards(#[case] program: Program) {
 #[tokio::test]
 async fn a_repository_that_is_not_there_is_named_so(#[case] program: Program) {
     let server = bed::open(program).await;
-    let telling = Watcher::of(server, "polling/nowhere").poll().await.telling;
-    let Telling::Failed(failure) = telling else {
-        panic!("{telling:?}");
-    };
+    let polled = Watcher::of(server, "polling/nowhere").poll().await;
+    let failure = polled.failure();
     assert_eq!(failure.reason, Reason::RepositoryNotFound);
     assert_eq!(failure.what, "404 not found");
 }
@@ -162,11 +160,8 @@ async fn a_registry_that_was_away_is_polled_on(#[case] program: Program) {
     let mut watcher = Watcher::of(&server, "polling/restart");
     assert_eq!(watcher.poll().await.announced().0, "v1.0.0");
     server.stop().unwrap();
-    let telling = watcher.poll().await.telling;
-    let Telling::Failed(failure) = telling else {
-        panic!("{telling:?}");
-    };
-    assert_eq!(failure.reason, Reason::RegistryUnreachable);
+    let polled = watcher.poll().await;
+    assert_eq!(polled.failure().reason, Reason::RegistryUnreachable);
     server.start_again().await.unwrap();
     // The poll after a failure is worth telling even when it finds nothing new.
     assert_eq!(watcher.poll().await.telling, Telling::Succeeded(None));

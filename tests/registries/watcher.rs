@@ -5,20 +5,29 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::json;
+use testbed::authority::{Authority, Signed};
 use testbed::registries::Server;
 use tokio::time::Instant;
 use werf_poller::decide::book::{Book, Moment};
+use werf_poller::decide::failure::PollFailure;
+use werf_poller::decide::realm::TokenServers;
 use werf_poller::decide::tell::{Telling, Told};
 use werf_poller::decide::watched::Watched;
+use werf_poller::io;
 use werf_poller::io::registry::{Limits, Reach, Registry};
 use werf_poller::poll::round::{Cache, Listed, Member, poll};
 use werf_shared::backoff::Jitter;
 use werf_shared::bundle::status::Announced;
-use werf_shared::bundle::{BundleKey, WerfBundle, WerfBundleStatus};
+use werf_shared::bundle::{BundleKey, LocalReference, WerfBundle, WerfBundleStatus};
+
+use crate::bed;
+use crate::secrets::Secrets;
 
 /// A bundle that is watched.
 pub(crate) struct Watcher {
     registry: Registry,
+    secrets: Secrets,
+    host: String,
     bundle: WerfBundle,
     cache: Option<Cache>,
     told: Told,
@@ -32,25 +41,76 @@ pub(crate) struct Polled {
 }
 
 impl Watcher {
-    /// Watches a repository as nobody in particular.
+    /// Watches a repository as nobody in particular, trusting nobody in particular.
     pub(crate) fn of(server: &Server, path: &str) -> Self {
         let _installed = rustls::crypto::ring::default_provider().install_default();
+        let host = host(server);
         let bundle = json!({
             "apiVersion": "werf.io/v1alpha1",
             "kind": "WerfBundle",
             "metadata": { "name": "app", "namespace": "team", "uid": "1", "generation": 1 },
-            "spec": { "registry": { "url": format!("{}/{path}", server.address()) } },
+            "spec": { "registry": { "url": format!("{host}/{path}") } },
         });
         let reach = Reach {
             networks: "127.0.0.0/8".parse().unwrap(),
             ..Reach::default()
         };
+        let tokens = format!("{host}={}", bed::TOKENS.address());
+        let secrets = Secrets::default();
+        let registry = Registry::new(Limits::default(), reach).unwrap();
         Self {
-            registry: Registry::new(Limits::default(), reach).unwrap(),
+            registry: registry
+                .with_secrets(io::secrets::Secrets::new(secrets.client()))
+                .with_token_servers(TokenServers::new(vec![tokens.parse().unwrap()])),
+            secrets,
+            host,
             bundle: serde_json::from_value(bundle).unwrap(),
             cache: None,
             told: Told::default(),
         }
+    }
+
+    /// The same with the name and the password of a Secret, from the next poll on.
+    pub(crate) fn logging_in(mut self, user: &str, password: &str) -> Self {
+        let reference = LocalReference {
+            name: "login".to_owned(),
+        };
+        self.bundle.spec.registry.secret_ref = Some(reference);
+        self.change_password(user, password);
+        self
+    }
+
+    /// The Secret changes, and nothing else.
+    pub(crate) fn change_password(&self, user: &str, password: &str) {
+        let login = json!({ "username": user, "password": password });
+        let config = json!({ "auths": { &self.host: login } }).to_string();
+        let kind = "kubernetes.io/dockerconfigjson";
+        self.secrets
+            .put("login", kind, &[(".dockerconfigjson", &config)]);
+    }
+
+    /// The same trusting this authority alone.
+    pub(crate) fn trusting(mut self, authority: &Authority) -> Self {
+        self.certificates(&[("ca.crt", authority.pem())]);
+        self
+    }
+
+    /// The same with a certificate of its own besides.
+    pub(crate) fn introducing(mut self, authority: &Authority, signed: &Signed) -> Self {
+        self.certificates(&[
+            ("ca.crt", authority.pem()),
+            ("tls.crt", &signed.certificate),
+            ("tls.key", &signed.key.serialize_pem()),
+        ]);
+        self
+    }
+
+    fn certificates(&mut self, data: &[(&str, &str)]) {
+        let reference = LocalReference {
+            name: "certificates".to_owned(),
+        };
+        self.bundle.spec.registry.cert_secret_ref = Some(reference);
+        self.secrets.put("certificates", "Opaque", data);
     }
 
     /// Polls once, and counts as told what there is to tell.
@@ -102,7 +162,26 @@ impl Watcher {
     }
 }
 
+/// Where the server is, as a bundle has to say it. To `127.0.0.1` the poller speaks plain HTTP; this
+/// is the same address to whoever connects, and to whoever checks a certificate.
+fn host(server: &Server) -> String {
+    let port = server.address().port();
+    if server.origin().starts_with("https:") {
+        format!("127.1:{port}")
+    } else {
+        format!("127.0.0.1:{port}")
+    }
+}
+
 impl Polled {
+    /// Why it failed.
+    pub(crate) fn failure(&self) -> &PollFailure {
+        match &self.telling {
+            Telling::Failed(failure) => failure,
+            other => panic!("it did not fail: {other:?}"),
+        }
+    }
+
     /// The tag and the digest that were announced.
     pub(crate) fn announced(&self) -> (&str, &str) {
         match &self.telling {

@@ -90,6 +90,11 @@ impl TokenServer {
         format!("https://{}/token", self.address)
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Every request for a token for this repository so far.
     pub fn requests(&self, repository: &str) -> Vec<TokenRequest> {
         let prefix = format!("repository:{repository}:");
@@ -111,26 +116,31 @@ impl TokenServer {
         self.desk.signer.authority()
     }
 
+    /// A token to read this repository for so many seconds, which counts as no request.
+    pub fn mint(&self, repository: &str, seconds: i32) -> anyhow::Result<String> {
+        self.desk.mint("test", repository, &["pull"], seconds)
+    }
+
     pub(super) fn desk(&self) -> Arc<Desk> {
         Arc::clone(&self.desk)
     }
 }
 
 impl Desk {
-    /// A token for `user` to do this with a repository.
+    /// A token for `user` to do this with a repository for so many seconds.
     pub(super) fn mint(
         &self,
         user: &str,
         repository: &str,
         actions: &[&str],
+        seconds: i32,
     ) -> anyhow::Result<String> {
         let access = sign::Access {
             kind: "repository".to_owned(),
             name: repository.to_owned(),
             actions: actions.iter().map(ToString::to_string).collect(),
         };
-        // The tests push for as long as they like.
-        self.signer.sign(user, SERVICE, &[access], 3600)
+        self.signer.sign(user, SERVICE, &[access], seconds)
     }
 }
 
