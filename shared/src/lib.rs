@@ -1,5 +1,5 @@
 //! What both services use. Pure: the custom resource, tags, repositories, names, backoff,
-//! errors, failures of polls.
+//! errors, failures of polls, Secrets with credentials for a registry.
 //! Shell: clock, telemetry, gRPC serving, probes and metrics, supervised tasks. A module that only
 //! one service uses belongs to that service.
 
@@ -9,11 +9,14 @@ pub mod backoff;
 pub mod bundle;
 pub mod clock;
 pub mod crd;
+pub mod docker_hub;
 pub mod error;
 pub mod grpc;
 pub mod names;
 pub mod poll_failure;
 pub mod readiness;
+pub mod registry_credentials;
+pub mod registry_secret;
 pub mod repository;
 pub mod supervise;
 pub mod tag;

@@ -5,9 +5,9 @@
 use std::str::FromStr;
 
 use url::{Host, Url};
+use werf_shared::docker_hub::is_docker_hub;
+use werf_shared::registry_credentials::is_at;
 use werf_shared::repository::Repository;
-
-use super::docker_hub::is_docker_hub;
 
 /// Registries whose token server is at another host, as their documentation has it.
 const KNOWN: [(&str, &str); 2] = [
@@ -140,13 +140,6 @@ impl FromStr for TokenServer {
             server: host(server)?,
         })
     }
-}
-
-/// The URL is at this host, where `host` may leave out the port of https.
-pub fn is_at(url: &Url, host: &str) -> bool {
-    format!("https://{host}/")
-        .parse::<Url>()
-        .is_ok_and(|there| there.origin() == url.origin())
 }
 
 /// Host and port of a URL, fit to be read by people.

@@ -7,8 +7,8 @@ use k8s_openapi::api::core::v1::Secret as Object;
 use kube::{Api, Client};
 use tracing::debug;
 use werf_shared::error::chain;
+use werf_shared::registry_secret::Secret;
 
-use crate::decide::secret::Secret;
 use crate::decide::watched::SecretKey;
 
 /// Longer than any answer of a healthy apiserver; the next poll asks again.

@@ -85,7 +85,7 @@ fn an_address_is_an_address_in_every_spelling(#[case] text: &str, #[case] host: 
 fn may_see(servers: &[&str], repository: &str, realm: &str) -> bool {
     let servers = servers.iter().map(|pair| pair.parse().unwrap()).collect();
     let repository: Repository = repository.parse().unwrap();
-    let host = super::super::docker_hub::endpoint(&repository).host;
+    let host = werf_shared::docker_hub::endpoint(&repository).host;
     let registry = url(&format!("https://{host}/v2/"));
     TokenServers::new(servers).may_see(&url(realm), &registry, &repository)
 }

@@ -4,14 +4,14 @@
 use http::Method;
 use reqwest::RequestBuilder;
 use url::Url;
+use werf_shared::docker_hub::endpoint;
+use werf_shared::registry_credentials::{Credentials, Identity, Login, credentials};
+use werf_shared::registry_secret::Secret;
 
 use super::client::Door;
 use super::tokens::Key;
 use super::{Denied, Registry, RegistryError};
 use crate::decide::certificates::Material;
-use crate::decide::credentials::{Credentials, Identity, Login, credentials};
-use crate::decide::docker_hub::endpoint;
-use crate::decide::secret::Secret;
 use crate::decide::watched::{SecretKey, Subscription};
 use crate::io::secrets::SecretError;
 

@@ -11,13 +11,13 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use secrecy::{ExposeSecret as _, SecretString};
 use url::{Url, form_urlencoded};
 use werf_shared::clock;
+use werf_shared::registry_credentials::Login;
 
 use super::denied::{Denied, Refusal};
 use super::exchange::{Incoming, drop_politely, no_redirect};
 use super::tokens::{Key, Way};
 use super::{Access, Registry, RegistryError};
 use crate::decide::challenge::{Actions, Challenge, Issuer, NoChallenge, actions, challenge};
-use crate::decide::credentials::Login;
 use crate::decide::realm::{RefusedRealm, realm, request, shown};
 use crate::decide::token::{InvalidToken, LONGEST_BODY, Token, token};
 use crate::metrics::RequestKind;

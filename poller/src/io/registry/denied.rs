@@ -3,10 +3,10 @@
 
 use http::StatusCode;
 use werf_shared::poll_failure::Reason;
+use werf_shared::registry_credentials::NoCredentials;
 
 use super::RegistryError;
 use crate::decide::challenge::NoChallenge;
-use crate::decide::credentials::NoCredentials;
 use crate::decide::failure::PollFailure;
 use crate::decide::realm::RefusedRealm;
 use crate::decide::token::InvalidToken;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use url::Url;
+use werf_shared::registry_credentials::Identity;
 
-use crate::decide::credentials::Identity;
 use crate::decide::page::{Contents, Fingerprint};
 
 /// Page sizes that registries have by themselves (registries.md: GHCR, ECR, ACR and Quay 100, and

@@ -9,9 +9,9 @@ use std::time::Duration;
 use secrecy::SecretString;
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
+use werf_shared::registry_credentials::Identity;
 
 use crate::decide::challenge::{Actions, Issuer};
-use crate::decide::credentials::Identity;
 use crate::decide::token::Token;
 
 /// More repositories than that cost a 401 now and then.

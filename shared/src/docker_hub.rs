@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use werf_shared::repository::Repository;
+use crate::repository::Repository;
 
 /// The host that serves Docker Hub's registry API.
 const API: &str = "registry-1.docker.io";

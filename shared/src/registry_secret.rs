@@ -1,10 +1,11 @@
-//! A Secret as the poller holds one: its type and its values, which no log line can show.
+//! A Secret of a registry as it is held while it is used: its type and its values, which no log line
+//! can show.
 
 use std::collections::BTreeMap;
 
 use secrecy::{ExposeSecret as _, SecretSlice};
 
-/// A Secret that was read for one poll.
+/// A Secret that was read for one poll or one Job.
 #[derive(Debug)]
 pub struct Secret {
     kind: String,

@@ -13,11 +13,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 use url::Url;
-use werf_shared::repository::Repository;
 
-use super::docker_hub::{ALIASES, endpoint, is_docker_hub};
-use super::realm::is_at;
-use super::secret::Secret;
+use crate::docker_hub::{ALIASES, endpoint, is_docker_hub};
+use crate::registry_secret::Secret;
+use crate::repository::Repository;
 
 mod location;
 
@@ -129,6 +128,13 @@ pub fn credentials(secret: &Secret, repository: &Repository) -> Result<Credentia
         None | Some(Value::Null) => Err(NoCredentials::NoEntry),
         Some(_) => Err(NoCredentials::NotAConfiguration),
     }
+}
+
+/// The URL is at this host, where `host` may leave out the port of https.
+pub fn is_at(url: &Url, host: &str) -> bool {
+    format!("https://{host}/")
+        .parse::<Url>()
+        .is_ok_and(|there| there.origin() == url.origin())
 }
 
 fn choose(
