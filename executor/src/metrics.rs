@@ -72,7 +72,9 @@ impl ConvergeMetrics {
         let outcome = match outcome {
             Outcome::Succeeded => Ended::succeeded,
             Outcome::Failed(Cause::OomKilled) => Ended::oom_killed,
-            Outcome::Failed(Cause::ExitCode(_)) => Ended::exit_code,
+            Outcome::Failed(Cause::ExitCode(_) | Cause::WithoutClientCertificate(_)) => {
+                Ended::exit_code
+            }
             Outcome::Failed(Cause::DeadlineExceeded) => Ended::deadline_exceeded,
             Outcome::Failed(Cause::Removed) => Ended::removed,
             Outcome::Failed(Cause::Other(_)) => Ended::other,

@@ -45,6 +45,8 @@ pub mod annotation {
     pub const BUNDLE_NAME: &str = "operator.werf.io/bundle-name";
     /// The Job has been let run.
     pub const RELEASED: &str = "operator.werf.io/released";
+    /// `unused` where the registry's Secret holds a client certificate, which werf cannot present.
+    pub const CLIENT_CERTIFICATE: &str = "operator.werf.io/client-certificate";
     /// W3C trace context of the run.
     pub const TRACEPARENT: &str = "operator.werf.io/traceparent";
 }

@@ -5,6 +5,7 @@ use kube::ResourceExt;
 use tracing::Instrument;
 use werf_shared::bundle::{WerfBundle, WerfBundleStatus};
 use werf_shared::error::Class;
+use werf_shared::poll_failure::Reason;
 use werf_shared::{clock, names};
 
 use super::settle::{
@@ -15,6 +16,7 @@ use super::{Context, ConvergeError, Next};
 use crate::decide::inputs;
 use crate::decide::outcome;
 use crate::decide::plan::{self, Step, Wanted};
+use crate::decide::registry_access::{Named, RegistryAccess};
 use crate::decide::settings::Settings;
 use crate::decide::status::{self, NewRun, Standing};
 use crate::decide::values::{self, Values};
@@ -73,6 +75,9 @@ pub(super) async fn begin(context: &Context, bundle: &WerfBundle) -> Result<Next
             }
         };
     }
+    if let Err((reason, message)) = resolve_access(context, bundle, &settings).await? {
+        return cannot_prepare_saying(context, bundle, reason, message).await;
+    }
     sweep(context, &uid, &stored).await?;
     let name = bundle.name_any();
     let job_name = |run, attempt| names::job(&name, &tag, &uid, run, attempt);
@@ -106,6 +111,39 @@ async fn sweep(
         }
     }
     Ok(())
+}
+
+/// How the registry is accessed. Read anew for each Job, so that the next one has a changed password.
+pub(super) async fn resolve_access(
+    context: &Context,
+    bundle: &WerfBundle,
+    settings: &Settings,
+) -> Result<Result<RegistryAccess, (&'static str, String)>, ConvergeError> {
+    let namespace = &bundle.namespace().unwrap_or_default();
+    let fetch = async |name: &Option<String>| match name {
+        Some(name) => sources::registry_secret(&context.client, namespace, name).await,
+        None => Ok(None),
+    };
+    let fetched = futures::try_join!(
+        fetch(&settings.registry_secret),
+        fetch(&settings.certificate_secret)
+    );
+    let (login, certificates) = match fetched {
+        Ok(fetched) => fetched,
+        Err(error) if error.class() == Class::Transient => return Err(error.into()),
+        Err(error) => return Ok(Err((Reason::SecretUnreadable.as_str(), error.to_string()))),
+    };
+    let named = |name: &Option<String>, found| {
+        name.clone().map(|name| Named {
+            name,
+            namespace: namespace.clone(),
+            found,
+        })
+    };
+    let login = named(&settings.registry_secret, login);
+    let certificates = named(&settings.certificate_secret, certificates);
+    let access = RegistryAccess::of(&settings.repository, login, certificates);
+    Ok(access.map_err(|unusable| (unusable.reason().as_str(), unusable.to_string())))
 }
 
 pub(super) async fn resolve_values(

@@ -7,15 +7,17 @@ use werf_shared::bundle::{BundleKey, WerfBundle, WerfBundleStatus};
 use werf_shared::clock;
 use werf_shared::telemetry::propagation;
 
-use super::begin::resolve_values;
+use super::begin::{resolve_access, resolve_values};
 use super::record::record;
 use super::settle::{cannot_prepare, patch_status};
 use super::trace::{Part, span_of_run};
 use super::{Context, ConvergeError, LOOK_AGAIN, Next};
 use crate::decide::inputs;
+use crate::decide::job::files::Files;
 use crate::decide::job::{self, BundleIdentity, JobOrder};
 use crate::decide::outcome::{self, Cause, Outcome, Progress};
 use crate::decide::plan::{self, Claimed};
+use crate::decide::registry_access::RegistryAccess;
 use crate::decide::settings::Settings;
 use crate::decide::status;
 use crate::decide::values::Values;
@@ -71,12 +73,25 @@ pub(super) async fn follow(
     }
 }
 
+/// What a Job is made from.
+struct Inputs {
+    settings: Settings,
+    values: Values,
+    access: RegistryAccess,
+}
+
+impl Inputs {
+    fn files(&self) -> Files<'_> {
+        Files::of(&self.values, &self.access)
+    }
+}
+
 /// The inputs of the claimed run as they are now. `None` when they are no longer the ones that were
-/// claimed, or the run is no longer wanted.
+/// claimed, the registry's Secrets cannot be used, or the run is no longer wanted.
 async fn claimed_inputs(
     context: &Context,
     bundle: &WerfBundle,
-) -> Result<Option<(Settings, Values)>, ConvergeError> {
+) -> Result<Option<Inputs>, ConvergeError> {
     if !plan::claim_stands(bundle) {
         return Ok(None);
     }
@@ -100,7 +115,15 @@ async fn claimed_inputs(
         &settings,
         &values,
     );
-    Ok((hash == run.inputs_hash).then_some((settings, values)))
+    if hash != run.inputs_hash {
+        return Ok(None);
+    }
+    let access = resolve_access(context, bundle, &settings).await?;
+    Ok(access.ok().map(|access| Inputs {
+        settings,
+        values,
+        access,
+    }))
 }
 
 /// Creates the Job of a claimed run.
@@ -109,7 +132,7 @@ async fn create(
     bundle: &WerfBundle,
     claimed: &Claimed,
 ) -> Result<Next, ConvergeError> {
-    let Some((settings, values)) = claimed_inputs(context, bundle).await? else {
+    let Some(inputs) = claimed_inputs(context, bundle).await? else {
         return abandon(context, bundle).await;
     };
     let default = WerfBundleStatus::default();
@@ -131,8 +154,9 @@ async fn create(
             },
             tag: &run.tag,
             digest: run.digest.as_deref(),
-            settings: &settings,
-            values: &values,
+            settings: &inputs.settings,
+            values: &inputs.values,
+            access: &inputs.access,
             inputs_hash: &run.inputs_hash,
             run: stored.run,
             attempt: stored.attempt,
@@ -148,7 +172,7 @@ async fn create(
     .instrument(span)
     .await;
     match created {
-        Ok(job) => let_run(context, bundle, &job, &values).await,
+        Ok(job) => let_run(context, bundle, &job, &inputs).await,
         Err(gone @ ApiError::NotFound { .. }) => {
             cannot_prepare(context, bundle, "TargetNamespaceNotFound", &gone).await
         }
@@ -159,27 +183,27 @@ async fn create(
 
 /// Takes on a Job that was created by a replica that did not come back, or is not back yet.
 async fn adopt(context: &Context, bundle: &WerfBundle, job: &Job) -> Result<Next, ConvergeError> {
-    if let Some((_, values)) = claimed_inputs(context, bundle).await? {
-        let_run(context, bundle, job, &values).await
-    } else {
+    let inputs = claimed_inputs(context, bundle).await?;
+    // A Job that was made with other files, such as without credentials, is no use.
+    let Some(inputs) = inputs.filter(|inputs| inputs.files().fit(job)) else {
         jobs::delete(&context.client, job).await?;
-        abandon(context, bundle).await
-    }
+        return abandon(context, bundle).await;
+    };
+    let_run(context, bundle, job, &inputs).await
 }
 
-/// Gives a new Job its values, says in the status that it exists, and only then lets it run.
+/// Gives a new Job its files, says in the status that it exists, and only then lets it run.
 async fn let_run(
     context: &Context,
     bundle: &WerfBundle,
     job: &Job,
-    values: &Values,
+    inputs: &Inputs,
 ) -> Result<Next, ConvergeError> {
-    if let Some(file) = &values.file {
-        let secret = job::values_secret(job, file);
-        if jobs::create_values(&context.client, job, &secret).await? == Ownership::Foreign {
-            jobs::delete(&context.client, job).await?;
-            return yield_name(context, bundle, job).await;
-        }
+    if let Some(secret) = inputs.files().secret(job)
+        && jobs::create_files(&context.client, job, &secret).await? == Ownership::Foreign
+    {
+        jobs::delete(&context.client, job).await?;
+        return yield_name(context, bundle, job).await;
     }
     let confirmed = status::confirm(bundle, clock::now());
     match patch_status(context, bundle, confirmed).await {
@@ -194,10 +218,13 @@ async fn let_run(
     let name = job.name_any();
     let namespace = job.namespace().unwrap_or_default();
     let tag = bundle.status.as_ref().and_then(|s| s.current_run.as_ref());
-    let note = format!(
+    let mut note = format!(
         "Created Job {name} to deploy {}",
         tag.map_or("", |run| &run.tag)
     );
+    if inputs.access.client_certificate_unused() {
+        note.push_str("; werf cannot present the client certificate of registry.certSecretRef");
+    }
     let made = Some((namespace.as_str(), name.as_str()));
     events::tell(&context.recorder, bundle, made, Reason::JobCreated, &note).await;
     Ok(Next::Rest(Again::After(LOOK_AGAIN)))

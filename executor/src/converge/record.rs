@@ -10,10 +10,11 @@ use werf_shared::error::chain;
 use super::settle::store;
 use super::trace::{Part, span_of_run, trace_id};
 use super::{Context, ConvergeError, Next};
+use crate::decide::job::files;
+use crate::decide::mask::Masks;
 use crate::decide::outcome::Outcome;
-use crate::decide::status;
 use crate::decide::values::{self, Source, SourceKind};
-use crate::decide::{job, log_tail};
+use crate::decide::{log_tail, registry_access, status};
 use crate::io::events::{self, Reason};
 use crate::io::{jobs, logs};
 
@@ -89,17 +90,25 @@ async fn collect_logs(
     .await
 }
 
-/// Everything in a Job's values file that must not be shown; `None` when that cannot be known.
+/// Everything in a Job's files that must not be shown; `None` when that cannot be known.
 async fn secrets_of(context: &Context, job: &Job) -> Option<Vec<String>> {
-    if !job::has_values(job) {
+    if files::secret_of(job).is_none() {
         return Some(Vec::new());
     }
-    let file = jobs::values(&context.client, job).await.ok()??;
-    let source = Source {
-        index: 0,
-        kind: SourceKind::Secret,
-        name: "values".to_owned(),
-        documents: [("values.yaml".to_owned(), file)].into(),
-    };
-    Some(values::resolve(&[source]).ok()?.secret_texts)
+    let secret = jobs::files_of(&context.client, job).await.ok()??;
+    let mut data = secret.data?;
+    let mut masks = Masks::default();
+    if let Some(file) = data.remove(files::VALUES_KEY) {
+        let source = Source {
+            index: 0,
+            kind: SourceKind::Secret,
+            name: "values".to_owned(),
+            documents: [(files::VALUES_KEY.to_owned(), file.0)].into(),
+        };
+        masks.join(values::resolve(&[source]).ok()?.secret_texts);
+    }
+    if let Some(config) = data.remove(files::DOCKER_CONFIG_KEY) {
+        masks.join(registry_access::secret_texts(&config.0)?);
+    }
+    Some(masks.longest_first())
 }

@@ -1,4 +1,4 @@
-//! The Job that deploys a bundle, and the Secret with its values. Infallible: everything in an
+//! The Job that deploys a bundle, and the Secret with its files. Infallible: everything in an
 //! order was checked before. The container is the one that was tried with the real werf as an
 //! arbitrary user, with a read-only root and under restricted Pod Security.
 
@@ -8,15 +8,19 @@ use std::time::Duration;
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::{
     Capabilities, Container, EmptyDirVolumeSource, EnvVar, PodSecurityContext, PodSpec,
-    PodTemplateSpec, ResourceRequirements, SeccompProfile, Secret, SecretVolumeSource,
-    SecurityContext, Volume, VolumeMount,
+    PodTemplateSpec, ResourceRequirements, SeccompProfile, SecurityContext, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use werf_shared::names::{self, annotation, label};
 
+use super::registry_access::RegistryAccess;
 use super::settings::Settings;
 use super::values::Values;
+
+pub mod files;
+
+use files::Files;
 
 /// The container that runs werf.
 pub const CONTAINER: &str = "werf";
@@ -25,8 +29,6 @@ pub const CONTAINER: &str = "werf";
 const USER: i64 = 1000;
 
 const HOME: &str = "/home/werf";
-const VALUES: &str = "/values";
-const VALUES_VOLUME: &str = "values";
 const TERMINATION_LOG: &str = "/dev/termination-log.json";
 const RELEASES_KEPT: u32 = 10;
 
@@ -45,7 +47,9 @@ pub struct JobOrder<'a> {
     pub settings: &'a Settings,
     /// What to deploy it with.
     pub values: &'a Values,
-    /// A hash of all the above.
+    /// What it shows the registry, and what it takes the registry for.
+    pub access: &'a RegistryAccess,
+    /// A hash of what decides what is deployed; how the registry is accessed does not.
     pub inputs_hash: &'a str,
     /// Number of the run.
     pub run: i64,
@@ -107,48 +111,6 @@ pub fn build(order: &JobOrder<'_>) -> Job {
     }
 }
 
-/// The Secret with the values of a Job: immutable, and gone with the Job.
-pub fn values_secret(job: &Job, file: &str) -> Secret {
-    let name = job.metadata.name.clone().unwrap_or_default();
-    Secret {
-        metadata: ObjectMeta {
-            name: Some(values_secret_name(&name)),
-            namespace: job.metadata.namespace.clone(),
-            labels: job.metadata.labels.clone(),
-            owner_references: Some(vec![OwnerReference {
-                api_version: "batch/v1".to_owned(),
-                kind: "Job".to_owned(),
-                name,
-                uid: job.metadata.uid.clone().unwrap_or_default(),
-                controller: Some(true),
-                block_owner_deletion: None,
-            }]),
-            ..ObjectMeta::default()
-        },
-        immutable: Some(true),
-        string_data: Some(BTreeMap::from([(
-            "values.yaml".to_owned(),
-            file.to_owned(),
-        )])),
-        ..Secret::default()
-    }
-}
-
-/// The Job has a values file.
-pub fn has_values(job: &Job) -> bool {
-    let pod = job
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.template.spec.as_ref());
-    let mut volumes = pod.into_iter().flat_map(|pod| pod.volumes.iter().flatten());
-    volumes.any(|volume| volume.name == VALUES_VOLUME)
-}
-
-/// The name of the Secret with a Job's values.
-pub fn values_secret_name(job: &str) -> String {
-    format!("{job}-values")
-}
-
 fn labels(order: &JobOrder<'_>) -> BTreeMap<String, String> {
     let bundle = names::label_value(order.bundle.name);
     [
@@ -176,9 +138,11 @@ fn annotations(order: &JobOrder<'_>) -> BTreeMap<String, String> {
         ),
         (annotation::BUNDLE_NAME, order.bundle.name.to_owned()),
     ];
+    let client_certificate = order.access.client_certificate_unused().then_some("unused");
     let known = [
         (annotation::DIGEST, order.digest),
         (annotation::TRACEPARENT, order.traceparent),
+        (annotation::CLIENT_CERTIFICATE, client_certificate),
     ];
     always
         .into_iter()
@@ -208,17 +172,7 @@ fn pod(order: &JobOrder<'_>) -> PodSpec {
         empty_dir: Some(EmptyDirVolumeSource::default()),
         ..Volume::default()
     }];
-    if order.values.file.is_some() {
-        volumes.push(Volume {
-            name: VALUES_VOLUME.to_owned(),
-            secret: Some(SecretVolumeSource {
-                secret_name: Some(values_secret_name(order.job)),
-                default_mode: Some(0o440),
-                ..SecretVolumeSource::default()
-            }),
-            ..Volume::default()
-        });
-    }
+    volumes.extend(files(order).volumes(order.job));
     PodSpec {
         restart_policy: Some("Never".to_owned()),
         service_account_name: Some(order.settings.service_account.clone()),
@@ -254,14 +208,7 @@ fn container(order: &JobOrder<'_>) -> Container {
         mount_path: HOME.to_owned(),
         ..VolumeMount::default()
     }];
-    if order.values.file.is_some() {
-        mounts.push(VolumeMount {
-            name: VALUES_VOLUME.to_owned(),
-            mount_path: VALUES.to_owned(),
-            read_only: Some(true),
-            ..VolumeMount::default()
-        });
-    }
+    mounts.extend(files(order).mounts());
     Container {
         name: CONTAINER.to_owned(),
         image: Some(order.image.to_owned()),
@@ -323,8 +270,8 @@ fn arguments(order: &JobOrder<'_>) -> Vec<String> {
     if settings.insecure {
         arguments.push("--insecure-registry".to_owned());
     }
-    if order.values.file.is_some() {
-        arguments.push(format!("--values={VALUES}/values.yaml"));
+    if files(order).has_values() {
+        arguments.push(format!("--values={}", files::VALUES_FILE));
     }
     arguments.extend(order.values.arguments.iter().cloned());
     arguments
@@ -342,19 +289,22 @@ fn environment(order: &JobOrder<'_>) -> Vec<EnvVar> {
         ("WERF_DISABLE_AUTO_HOST_CLEANUP", "1"),
         ("WERF_LOG_COLOR_MODE", "off"),
     ];
+    let traceparent = order.traceparent.map(|it| ("TRACEPARENT", it.to_owned()));
     fixed
         .into_iter()
-        .chain(
-            order
-                .traceparent
-                .map(|traceparent| ("TRACEPARENT", traceparent)),
-        )
+        .map(|(name, value)| (name, value.to_owned()))
+        .chain(files(order).environment())
+        .chain(traceparent)
         .map(|(name, value)| EnvVar {
             name: name.to_owned(),
-            value: Some(value.to_owned()),
+            value: Some(value),
             value_from: None,
         })
         .collect()
+}
+
+fn files<'a>(order: &JobOrder<'a>) -> Files<'a> {
+    Files::of(order.values, order.access)
 }
 
 fn seconds(duration: Duration) -> Option<i32> {

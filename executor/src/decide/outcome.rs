@@ -38,6 +38,8 @@ pub enum Cause {
     OomKilled,
     /// werf said no.
     ExitCode(i32),
+    /// The same where the registry may have asked for a client certificate.
+    WithoutClientCertificate(i32),
     /// The Job ran longer than it may.
     DeadlineExceeded,
     /// The Job was removed before its end was recorded.
@@ -52,6 +54,9 @@ impl Cause {
         match self {
             Self::OomKilled => "pod failed with OOMKilled".to_owned(),
             Self::ExitCode(code) => format!("pod failed with exit code {code}"),
+            Self::WithoutClientCertificate(code) => format!(
+                "pod failed with exit code {code}; werf cannot present the client certificate of registry.certSecretRef, if that is what the registry asks for"
+            ),
             Self::DeadlineExceeded => "job exceeded its deadline".to_owned(),
             Self::Removed => "job was removed before its end was recorded".to_owned(),
             Self::Other(words) => words.clone(),
@@ -119,7 +124,13 @@ pub fn ended(job: &Job, pods: &[Pod]) -> Outcome {
         .iter()
         .find_map(terminated)
         .map_or_else(|| Cause::Other(in_words(reason, message)), why_terminated);
-    Outcome::Failed(cause)
+    let certificate_unused = job
+        .annotations()
+        .contains_key(annotation::CLIENT_CERTIFICATE);
+    Outcome::Failed(match cause {
+        Cause::ExitCode(code) if certificate_unused => Cause::WithoutClientCertificate(code),
+        cause => cause,
+    })
 }
 
 /// The condition that ends a Job: type, reason, message.

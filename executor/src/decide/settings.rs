@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use kube::ResourceExt;
-use werf_shared::bundle::{WerfBundle, duration};
+use werf_shared::bundle::{LocalReference, WerfBundle, duration};
 use werf_shared::repository::Repository;
 
 use super::values::{InvalidSource, SourceRef, check};
@@ -16,6 +16,10 @@ pub struct Settings {
     pub repository: Repository,
     /// By plain HTTP.
     pub insecure: bool,
+    /// The Secret with credentials for it, in the bundle's namespace.
+    pub registry_secret: Option<String>,
+    /// The Secret with certificates for it, in the bundle's namespace.
+    pub certificate_secret: Option<String>,
     /// The namespace that is deployed into, where the Job is.
     pub target_namespace: String,
     /// The ServiceAccount there that the Job runs as.
@@ -85,6 +89,8 @@ impl Settings {
         Ok(Self {
             repository,
             insecure: registry.insecure,
+            registry_secret: name_of(registry.secret_ref.as_ref()),
+            certificate_secret: name_of(registry.cert_secret_ref.as_ref()),
             target_namespace: if elsewhere { target } else { own_namespace },
             service_account,
             release: converge
@@ -100,6 +106,10 @@ impl Settings {
             sources: check(&converge.values_from)?,
         })
     }
+}
+
+fn name_of(reference: Option<&LocalReference>) -> Option<String> {
+    reference.map(|reference| reference.name.clone())
 }
 
 fn parse(field: &'static str, text: &str) -> Result<Duration, InvalidSettings> {

@@ -19,6 +19,7 @@ mod scalar;
 pub use problem::Problem;
 pub use references::{InvalidSource, SourceRef, check};
 
+use super::mask::Masks;
 use budget::Budget;
 use merge::Tree;
 
@@ -104,9 +105,8 @@ pub struct Values {
     pub arguments: Vec<String>,
     /// A values file for everything that is not an argument, if there is anything.
     pub file: Option<String>,
-    /// What to mask in logs: each scalar of at least four characters that came from a Secret,
-    /// also in the forms in which logs tend to show it; longest first.
-    pub secret_texts: Vec<String>,
+    /// What to mask in logs: each scalar of at least four characters that came from a Secret.
+    pub secret_texts: Masks,
     canonical: Vec<u8>,
 }
 

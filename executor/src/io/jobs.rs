@@ -8,7 +8,7 @@ use serde_json::json;
 use werf_shared::names::{annotation, label};
 
 use super::api::{ApiError, call, find};
-use crate::decide::job::values_secret_name;
+use crate::decide::job::files;
 
 fn jobs(client: &Client, namespace: &str) -> Api<Job> {
     Api::namespaced(client.clone(), namespace)
@@ -90,23 +90,23 @@ pub async fn pods(client: &Client, job: &Job) -> Result<Vec<Pod>, ApiError> {
     Ok(pods)
 }
 
-/// Creates the Secret with a Job's values. It is immutable: one that exists and belongs to the same
-/// Job has the same content.
-pub async fn create_values(
+/// Creates the Secret with a Job's files. It is immutable: one that exists and belongs to the same Job
+/// has the same content, apart from a password that was changed in between; the next attempt has it.
+pub async fn create_files(
     client: &Client,
     job: &Job,
     secret: &Secret,
 ) -> Result<Ownership, ApiError> {
     let api = secrets(client, &job.namespace().unwrap_or_default());
     let created = call(
-        "create the values Secret",
+        "create the Job's Secret",
         api.create(&PostParams::default(), secret),
     )
     .await;
     match created {
         Ok(_) => Ok(Ownership::Ours),
         Err(ApiError::Conflict { .. }) => {
-            let operation = "read the values Secret";
+            let operation = "read the Job's Secret";
             let present = find(operation, api.get_metadata(&secret.name_any())).await?;
             Ok(match present {
                 Some(present) if !is_owned_by(&present, job) => Ownership::Foreign,
@@ -124,13 +124,11 @@ fn is_owned_by(object: &impl ResourceExt, job: &Job) -> bool {
         .any(|owner| Some(&owner.uid) == job.uid().as_ref())
 }
 
-/// The values file that was mounted into a Job, if it had one.
-pub async fn values(client: &Client, job: &Job) -> Result<Option<Vec<u8>>, ApiError> {
+/// The Secret with a Job's files, if the Job has any and the Secret is still there.
+pub async fn files_of(client: &Client, job: &Job) -> Result<Option<Secret>, ApiError> {
+    let Some(name) = files::secret_of(job) else {
+        return Ok(None);
+    };
     let api = secrets(client, &job.namespace().unwrap_or_default());
-    let name = values_secret_name(&job.name_any());
-    let secret = find("read the values Secret", api.get(&name)).await?;
-    Ok(secret
-        .and_then(|secret| secret.data)
-        .and_then(|mut data| data.remove("values.yaml"))
-        .map(|content| content.0))
+    find("read the Job's Secret", api.get(name)).await
 }

@@ -1,6 +1,7 @@
 //! Fetches what `valuesFrom` names: the bundle's namespace first, because whoever owns the bundle
-//! decides, then the target namespace. It does not look into what it fetched, and none of that may
-//! reach an error. The messages are promised by the guides.
+//! decides, then the target namespace; and the Secrets of the registry, which are nowhere but in the
+//! bundle's. It does not look into what it fetched, and none of that may reach an error. The messages
+//! are promised by the guides.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client};
 use werf_shared::error::Class;
+use werf_shared::registry_secret::Secret as RegistrySecret;
 
 use crate::decide::values::{Source, SourceKind, SourceRef};
 
@@ -37,6 +39,20 @@ pub async fn fetch(
         .try_collect()
         .await?;
     Ok(found.into_iter().flatten().collect())
+}
+
+/// A Secret of the registry, `None` if it does not exist.
+pub async fn registry_secret(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<RegistrySecret>, FetchError> {
+    let api = Api::<Secret>::namespaced(client.clone(), namespace);
+    let found = ask(SourceKind::Secret, name, namespace, api.get_opt(name)).await?;
+    Ok(found.map(|mut secret| {
+        let kind = secret.type_.take().unwrap_or_default();
+        RegistrySecret::new(kind, secret_documents(secret))
+    }))
 }
 
 /// Why a source could not be fetched.
@@ -174,7 +190,7 @@ async fn get(
     namespace: &str,
 ) -> Result<Option<Documents>, FetchError> {
     let name = &reference.name;
-    let answer = tokio::time::timeout(TIMEOUT, async {
+    let documents = async {
         match reference.kind {
             SourceKind::ConfigMap => {
                 let api = Api::<ConfigMap>::namespaced(client.clone(), namespace);
@@ -185,9 +201,19 @@ async fn get(
                 Ok(api.get_opt(name).await?.map(secret_documents))
             }
         }
-    });
-    let (kind, name, namespace) = (reference.kind, name.clone(), namespace.to_owned());
-    match answer.await {
+    };
+    ask(reference.kind, name, namespace, documents).await
+}
+
+/// Awaits an answer about an object under the deadline; says what went wrong without quoting it.
+async fn ask<T>(
+    kind: SourceKind,
+    name: &str,
+    namespace: &str,
+    answer: impl Future<Output = kube::Result<T>>,
+) -> Result<T, FetchError> {
+    let (name, namespace) = (name.to_owned(), namespace.to_owned());
+    match tokio::time::timeout(TIMEOUT, answer).await {
         Ok(Ok(documents)) => Ok(documents),
         Ok(Err(kube::Error::Api(status))) if status.code == 403 => Err(FetchError::Forbidden {
             kind,

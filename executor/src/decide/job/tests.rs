@@ -2,8 +2,11 @@
 
 use serde_json::{Value, json};
 
+use werf_shared::registry_secret::Secret;
+
 use super::*;
 use crate::decide::fixtures::{bundle, digest};
+use crate::decide::registry_access::Named;
 use crate::decide::values::{self, Source, SourceKind};
 
 fn no_values() -> Values {
@@ -20,7 +23,38 @@ fn secret_values() -> Values {
     values::resolve(&[source]).unwrap()
 }
 
+fn private() -> RegistryAccess {
+    let secret = |kind: &str, data: &[(&str, &str)]| {
+        let data = data
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), value.as_bytes().to_vec()));
+        Some(Named {
+            name: "registry".to_owned(),
+            namespace: "apps".to_owned(),
+            found: Some(Secret::new(kind, data)),
+        })
+    };
+    let login = [("username", "robot"), ("password", "hunter2-registry")];
+    let pem = "-----BEGIN CERTIFICATE-----\nMAMCAQE=\n-----END CERTIFICATE-----\n";
+    let certificates = [("ca.crt", pem), ("tls.crt", "c"), ("tls.key", "k")];
+    RegistryAccess::of(
+        &"registry.example.com/team/app".parse().unwrap(),
+        secret("kubernetes.io/basic-auth", &login),
+        secret("Opaque", &certificates),
+    )
+    .unwrap()
+}
+
 fn built(change: impl FnOnce(&mut Settings), digest: Option<&str>, values: &Values) -> Value {
+    built_with(change, digest, values, &RegistryAccess::default())
+}
+
+fn built_with(
+    change: impl FnOnce(&mut Settings),
+    digest: Option<&str>,
+    values: &Values,
+    access: &RegistryAccess,
+) -> Value {
     let mut settings = Settings::of(&bundle(), false).unwrap();
     change(&mut settings);
     let order = JobOrder {
@@ -34,6 +68,7 @@ fn built(change: impl FnOnce(&mut Settings), digest: Option<&str>, values: &Valu
         digest,
         settings: &settings,
         values,
+        access,
         inputs_hash: "h1",
         run: 4,
         attempt: 2,
@@ -150,39 +185,116 @@ fn a_job_in_another_namespace_has_no_owner_that_would_get_it_collected() {
     assert_eq!(job["metadata"]["ownerReferences"], Value::Null);
 }
 
+fn parsed(job: Value) -> Job {
+    serde_json::from_value(job).unwrap()
+}
+
+fn volume<'a>(job: &'a Value, name: &str) -> &'a Value {
+    let volumes = &job["spec"]["template"]["spec"]["volumes"];
+    let mut volumes = volumes.as_array().unwrap().iter();
+    volumes.find(|volume| volume["name"] == name).unwrap()
+}
+
+fn variable(job: &Value, name: &str) -> Value {
+    let env = &job["spec"]["template"]["spec"]["containers"][0]["env"];
+    let mut env = env.as_array().unwrap().iter();
+    env.find(|variable| variable["name"] == name)
+        .map_or(Value::Null, |variable| variable["value"].clone())
+}
+
 #[test]
 fn secret_values_are_mounted_and_in_no_argument() {
-    let values = secret_values();
-    let job = built(|_| {}, None, &values);
+    let job = built(|_| {}, None, &secret_values());
     assert_eq!(job["spec"]["suspend"], true);
     assert!(arguments(&job).contains(&"--values=/values/values.yaml".to_owned()));
     assert!(!job.to_string().contains("hunter22"));
-    let volumes = job["spec"]["template"]["spec"]["volumes"]
-        .as_array()
-        .unwrap();
-    assert!(
-        volumes
-            .iter()
-            .any(|v| v["secret"]["secretName"] == "my-app-aaaaaaaa-bbbbbbbb-values")
+    assert_eq!(
+        volume(&job, "values")["secret"],
+        json!({
+            "secretName": "my-app-aaaaaaaa-bbbbbbbb-files",
+            "defaultMode": 0o440,
+            "items": [{"key": "values.yaml", "path": "values.yaml"}],
+        })
     );
 }
 
 #[test]
-fn a_job_can_be_asked_whether_it_has_values() {
-    let asked =
-        |values: &Values| has_values(&serde_json::from_value(built(|_| {}, None, values)).unwrap());
-    assert!(asked(&secret_values()));
-    assert!(!asked(&no_values()));
+fn the_login_is_mounted_for_werf_and_nowhere_else() {
+    let job = built_with(|_| {}, None, &no_values(), &private());
+    assert_eq!(variable(&job, "DOCKER_CONFIG"), "/docker-config");
+    assert_eq!(
+        volume(&job, "docker-config")["secret"]["items"],
+        json!([{"key": "config.json", "path": "config.json"}])
+    );
+    let mounts = &job["spec"]["template"]["spec"]["containers"][0]["volumeMounts"];
+    assert!(mounts.as_array().unwrap().contains(
+        &json!({"name": "docker-config", "mountPath": "/docker-config", "readOnly": true})
+    ));
+    let text = job.to_string();
+    assert!(!text.contains("hunter2") && !text.contains("robot"));
+    assert!(!text.contains("aHVudGVy"));
+
+    let job = built(|_| {}, None, &no_values());
+    assert_eq!(variable(&job, "DOCKER_CONFIG"), Value::Null);
+    assert_eq!(variable(&job, "SSL_CERT_DIR"), Value::Null);
 }
 
 #[test]
-fn the_values_secret_is_immutable_and_goes_with_its_job() {
-    let mut job: Job = serde_json::from_value(built(|_| {}, None, &secret_values())).unwrap();
+fn own_authorities_are_known_beside_the_public_ones() {
+    let job = built_with(|_| {}, None, &no_values(), &private());
+    assert_eq!(
+        variable(&job, "SSL_CERT_DIR"),
+        "/etc/ssl/certs:/etc/pki/tls/certs:/registry-certificates"
+    );
+    // It would take the place of the image's own.
+    assert_eq!(variable(&job, "SSL_CERT_FILE"), Value::Null);
+    assert_eq!(
+        job["metadata"]["annotations"]["operator.werf.io/client-certificate"],
+        "unused"
+    );
+}
+
+#[test]
+fn a_job_can_be_asked_for_its_secret() {
+    let asked = |values: &Values, access: &RegistryAccess| {
+        let job = parsed(built_with(|_| {}, None, values, access));
+        files::secret_of(&job).map(ToOwned::to_owned)
+    };
+    let secret = Some("my-app-aaaaaaaa-bbbbbbbb-files".to_owned());
+    let public = RegistryAccess::default();
+    assert_eq!(asked(&secret_values(), &public), secret);
+    assert_eq!(asked(&no_values(), &private()), secret);
+    assert_eq!(asked(&no_values(), &public), None);
+}
+
+#[test]
+fn a_job_that_was_made_for_other_files_is_recognised() {
+    let (some, none) = (secret_values(), no_values());
+    let (private, public) = (private(), RegistryAccess::default());
+    let made =
+        |values: &Values, access: &RegistryAccess| parsed(built_with(|_| {}, None, values, access));
+    assert!(Files::of(&some, &private).fit(&made(&some, &private)));
+    assert!(Files::of(&none, &public).fit(&made(&none, &public)));
+    assert!(!Files::of(&some, &public).fit(&made(&some, &private)));
+    assert!(!Files::of(&some, &private).fit(&made(&some, &public)));
+    assert!(!Files::of(&none, &private).fit(&made(&some, &public)));
+}
+
+#[test]
+fn all_files_are_in_one_secret_that_is_immutable_and_goes_with_its_job() {
+    let (values, access) = (secret_values(), private());
+    let mut job = parsed(built_with(|_| {}, None, &values, &access));
     job.metadata.uid = Some("job-uid".to_owned());
-    let secret = serde_json::to_value(values_secret(&job, "password: x")).unwrap();
+    let secret = Files::of(&values, &access).secret(&job).unwrap();
+    let secret = serde_json::to_value(secret).unwrap();
     assert_eq!(secret["immutable"], true);
     assert_eq!(secret["metadata"]["namespace"], "apps");
+    assert_eq!(secret["metadata"]["name"], files::secret_of(&job).unwrap());
     assert_eq!(secret["metadata"]["ownerReferences"][0]["uid"], "job-uid");
+    let keys: Vec<_> = secret["stringData"].as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["ca.crt", "config.json", "values.yaml"]);
+    let public = RegistryAccess::default();
+    assert_eq!(Files::of(&no_values(), &public).secret(&job), None);
 }
 
 #[test]

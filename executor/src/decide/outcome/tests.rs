@@ -146,3 +146,18 @@ fn without_a_pod_the_job_controller_has_the_word() {
         "job failed: BackoffLimitExceeded: limit reached"
     );
 }
+
+#[test]
+fn a_registry_that_wants_what_werf_cannot_show_is_thought_of() {
+    let mut job = failed("BackoffLimitExceeded", "");
+    let annotation = (
+        annotation::CLIENT_CERTIFICATE.to_owned(),
+        "unused".to_owned(),
+    );
+    job.metadata.annotations = Some([annotation].into());
+    let told = message(&job, &[pod(&json!({"exitCode": 1}))]);
+    assert!(told.starts_with("pod failed with exit code 1; "), "{told}");
+    assert!(told.contains("client certificate"), "{told}");
+    let killed = pod(&json!({"exitCode": 137, "reason": "OOMKilled"}));
+    assert_eq!(message(&job, &[killed]), "pod failed with OOMKilled");
+}

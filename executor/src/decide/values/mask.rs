@@ -1,61 +1,30 @@
-//! Which texts must not be seen in a log? Every scalar that came from a Secret, also in the forms
-//! that programs commonly print it in. Pure.
+//! Which values must not be seen in a log? Every scalar that came from a Secret. Pure.
 
-use std::cmp::Reverse;
-use std::collections::BTreeSet;
-
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::Value;
 
 use super::SourceKind;
 use super::merge::Tree;
+use crate::decide::mask::Masks;
 
-/// Masking anything shorter would hide half of the log and protect little.
-const MIN_CHARACTERS: usize = 4;
-
-/// One line of a longer text needs more, or each `---` and `  }` would be masked.
-const MIN_LINE_CHARACTERS: usize = 8;
-
-/// Every scalar from a Secret as it is, line by line, inside of JSON, and in base64; the longest
-/// first, so that masking one does not leave the end of another.
-pub(super) fn secret_texts(tree: &Tree) -> Vec<String> {
-    let mut texts = BTreeSet::new();
+/// Every scalar from a Secret, in the forms that programs print it in.
+pub(super) fn secret_texts(tree: &Tree) -> Masks {
+    let mut texts = Masks::default();
     tree.leaves(&mut |_, value, origin| {
         if origin == SourceKind::Secret {
             collect(value, &mut texts);
         }
     });
-    let mut texts: Vec<String> = texts.into_iter().collect();
-    texts.sort_by_key(|text| Reverse(text.len()));
     texts
 }
 
-fn collect(value: &Value, texts: &mut BTreeSet<String>) {
+fn collect(value: &Value, texts: &mut Masks) {
     match value {
         Value::Null | Value::Bool(_) => {}
-        Value::Number(number) => collect_forms(&number.to_string(), texts),
-        Value::String(text) => collect_forms(text, texts),
+        Value::Number(number) => texts.add(&number.to_string()),
+        Value::String(text) => texts.add(text),
         Value::Array(items) => items.iter().for_each(|item| collect(item, texts)),
         Value::Object(entries) => entries.values().for_each(|value| collect(value, texts)),
     }
-}
-
-fn collect_forms(whole: &str, texts: &mut BTreeSet<String>) {
-    let text = whole.trim();
-    if text.chars().count() < MIN_CHARACTERS {
-        return;
-    }
-    let json = Value::from(text).to_string();
-    texts.insert(json[1..json.len() - 1].to_owned());
-    texts.extend([BASE64.encode(text), BASE64.encode(whole)]);
-    texts.insert(text.to_owned());
-    let lines = text.lines().map(str::trim);
-    texts.extend(
-        lines
-            .filter(|line| line.chars().count() >= MIN_LINE_CHARACTERS)
-            .map(str::to_owned),
-    );
 }
 
 #[cfg(test)]
@@ -66,7 +35,7 @@ mod tests {
     fn of(document: &Value, origin: SourceKind) -> Vec<String> {
         let mut tree = Tree::default();
         tree.merge(document.as_object().unwrap().clone(), origin);
-        secret_texts(&tree)
+        secret_texts(&tree).longest_first()
     }
 
     #[test]

@@ -30,6 +30,10 @@ fn secret(index: usize, text: &str) -> Source {
     source(index, SourceKind::Secret, &[("values.yaml", text)])
 }
 
+fn masked(values: &Values) -> Vec<String> {
+    values.secret_texts.clone().longest_first()
+}
+
 fn fingerprint(values: &Values) -> Vec<u8> {
     values.fingerprint_parts().collect::<Vec<_>>().concat()
 }
@@ -56,7 +60,7 @@ fn values_of_config_maps_are_arguments_and_values_of_secrets_are_not() {
         values.file.as_deref(),
         Some("\"db\":\n  \"password\": \"hunter2\"\n")
     );
-    assert!(values.secret_texts.contains(&"hunter2".to_owned()));
+    assert!(masked(&values).contains(&"hunter2".to_owned()));
 }
 
 #[test]
@@ -64,7 +68,7 @@ fn a_later_config_map_makes_a_value_visible_again() {
     let values = resolve(&[secret(0, "a: hunter2"), config_map(1, "a: shown")]).unwrap();
     assert_eq!(values.arguments, ["--set-string=a=shown"]);
     assert_eq!(values.file, None);
-    assert_eq!(values.secret_texts, Vec::<String>::new());
+    assert_eq!(masked(&values), Vec::<String>::new());
 }
 
 #[test]

@@ -227,3 +227,16 @@ async fn a_silent_apiserver_is_given_up_on() {
     );
     assert_eq!(error.class(), Class::Transient);
 }
+
+#[tokio::test]
+async fn a_secret_of_the_registry_is_read_from_one_namespace_and_not_shown() {
+    let body =
+        r#"{"metadata":{},"type":"kubernetes.io/basic-auth","data":{"password":"aHVudGVyMg=="}}"#;
+    let (client, asked) = apiserver(&[(SECRET, 200, body)]);
+    let secret = registry_secret(&client, "a", "x").await.unwrap().unwrap();
+    assert_eq!(secret.kind(), "kubernetes.io/basic-auth");
+    assert_eq!(secret.get("password"), Some(b"hunter2".as_slice()));
+    assert!(!format!("{secret:?}").contains("hunter2"));
+    assert!(registry_secret(&client, "b", "x").await.unwrap().is_none());
+    assert_eq!(*asked.lock().unwrap(), [SECRET, SECRET_IN_TARGET]);
+}

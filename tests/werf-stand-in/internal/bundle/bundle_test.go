@@ -3,6 +3,7 @@ package bundle
 import (
 	"context"
 	"encoding/base64"
+	"encoding/pem"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -96,4 +97,39 @@ func TestCredentialsComeFromTheDockerConfigAndErrorsAreWerfs(t *testing.T) {
 	if _, err := Pull(context.Background(), source); err == nil || !strings.HasSuffix(err.Error(), ": not found") {
 		t.Errorf("with credentials: %v", err)
 	}
+}
+
+// The test can run only once in a process: the system's certificates are read once.
+func TestAnAuthorityInSSLCertDirIsTrusted(t *testing.T) {
+	server := httptest.NewTLSServer(http.NotFoundHandler())
+	defer server.Close()
+	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	dir := t.TempDir()
+	// As the kubelet mounts a Secret.
+	if err := os.Mkdir(filepath.Join(dir, "..2026"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "..2026", "ca.crt"), certificate, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for link, target := range map[string]string{"..data": "..2026", "ca.crt": "..data/ca.crt"} {
+		if err := os.Symlink(target, filepath.Join(dir, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("SSL_CERT_DIR", "/etc/ssl/certs:"+dir)
+
+	client, err := Source{DockerConfig: t.TempDir()}.client()
+	if err != nil {
+		t.Fatal(err)
+	}
+	request, err := http.NewRequest(http.MethodGet, server.URL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
 }
