@@ -15,6 +15,7 @@ use werf_shared::poll_failure::Reason;
 use crate::cluster::Cluster;
 use crate::scripted::{Asked, PATH, Scripted, conditional, page, reach, status, with};
 
+mod elsewhere;
 mod evil;
 mod secrets;
 mod tokens;

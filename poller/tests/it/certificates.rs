@@ -19,9 +19,9 @@ use crate::cluster::Cluster;
 use crate::registry::query;
 use crate::scripted::{Scripted, page, reach};
 
-type Ca = CertifiedIssuer<'static, KeyPair>;
+pub(crate) type Ca = CertifiedIssuer<'static, KeyPair>;
 
-fn ca(name: &str) -> Ca {
+pub(crate) fn ca(name: &str) -> Ca {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.distinguished_name.push(DnType::CommonName, name);
@@ -81,7 +81,7 @@ impl Bed {
     }
 }
 
-fn acceptor(ca: &Ca) -> TlsAcceptor {
+pub(crate) fn acceptor(ca: &Ca) -> TlsAcceptor {
     let key = KeyPair::generate().unwrap();
     let params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
     let certificate = params.signed_by(&key, ca).unwrap();
@@ -92,7 +92,7 @@ fn acceptor(ca: &Ca) -> TlsAcceptor {
     TlsAcceptor::from(Arc::new(config.unwrap()))
 }
 
-async fn terminate(listener: TcpListener, acceptor: TlsAcceptor, to: SocketAddr) {
+pub(crate) async fn terminate(listener: TcpListener, acceptor: TlsAcceptor, to: SocketAddr) {
     let mut open = JoinSet::new();
     loop {
         let (stream, _) = listener.accept().await.unwrap();
