@@ -251,7 +251,9 @@ fn etag(headers: &HeaderMap) -> Option<HeaderValue> {
     };
     let empty = matches!(etag.as_bytes(), b"" | b"\"\"" | b"W/\"\"");
     let allowed = etag.as_bytes().iter().all(u8::is_ascii_graphic);
-    (allowed && !empty && etag.len() <= ETAG_LIMIT).then(|| etag.clone())
+    let usable = allowed && !empty && etag.len() <= ETAG_LIMIT;
+    // A copy: a header of HTTP/1 is a piece of the connection's buffer, and would keep all of it.
+    usable.then(|| HeaderValue::from_bytes(etag.as_bytes()).ok())?
 }
 
 /// Keeps the first warning of a poll.
