@@ -225,8 +225,12 @@ impl Poller {
         }
         for ended in round.members {
             let key = ended.member.key.clone();
-            let response = conclude::response(&subscription, &round.listed, &ended);
+            let asked = asks.iter().any(|ask| ask.key == key);
+            let response = asked.then(|| conclude::response(&subscription, &round.listed, &ended));
             self.tell(&subscription, round.listed.as_ref().ok(), ended, &span);
+            let Some(response) = response else {
+                continue;
+            };
             for ask in asks.extract_if(.., |ask| ask.key == key) {
                 let verdict = self.courier.announces(&key).then(|| {
                     let (sender, receiver) = oneshot::channel();
