@@ -7,7 +7,7 @@ use werf_shared::poll_failure::Reason;
 
 use super::{Poller, jitter};
 use crate::decide::book::{Change, Moment};
-use crate::decide::watched::Watched;
+use crate::decide::watched::{Subscription, Watched};
 use crate::io::announce::{Call, Message, failure};
 use crate::io::server::{Refusal, poll_span};
 use crate::io::watch::WatchEvent;
@@ -34,6 +34,7 @@ impl Poller {
         if before.is_some_and(|remembered| remembered.uid != watched.uid) {
             self.forget(key);
         }
+        let polled_before = self.polled_for(key);
         let remembered = self.bundles.entry(key.clone()).or_default();
         remembered.uid.clone_from(&watched.uid);
         remembered.told.watched(&watched.status);
@@ -69,7 +70,7 @@ impl Poller {
             }
             Change::Unpollable(reason) => self.refuse(key, watched, &reason),
         }
-        self.drop_unused_caches();
+        self.drop_unused_cache(polled_before);
     }
 
     /// Tells that a bundle cannot be polled as it stands.
@@ -88,6 +89,7 @@ impl Poller {
     }
 
     fn forget(&mut self, key: &BundleKey) {
+        let polled_before = self.polled_for(key);
         if self.book.remove(key) {
             debug!(
                 bundle.namespace = key.namespace,
@@ -99,7 +101,7 @@ impl Poller {
         self.courier.forget(key);
         self.verdicts.remove(key);
         self.turn_away(key, &Refusal::Unknown(key.clone()));
-        self.drop_unused_caches();
+        self.drop_unused_cache(polled_before);
     }
 
     pub(super) fn turn_away(&mut self, key: &BundleKey, refusal: &Refusal) {
@@ -108,10 +110,19 @@ impl Poller {
         }
     }
 
-    fn drop_unused_caches(&mut self) {
-        let book = &self.book;
-        self.caches
-            .retain(|subscription, _| book.polls(subscription));
-        self.metrics.forget_hosts(|host| book.polls_host(host));
+    fn polled_for(&self, key: &BundleKey) -> Option<Subscription> {
+        self.book.get(key)?.watched.active().cloned()
+    }
+
+    /// Only the one a bundle had: with ten thousand bundles, looking at all of them for each change
+    /// would take a start seconds.
+    fn drop_unused_cache(&mut self, polled_before: Option<Subscription>) {
+        if let Some(subscription) = polled_before
+            && !self.book.polls(&subscription)
+        {
+            self.caches.remove(&subscription);
+            let book = &self.book;
+            self.metrics.forget_hosts(|host| book.polls_host(host));
+        }
     }
 }
