@@ -37,8 +37,16 @@ test: testbed ## Run all tests, those on a real cluster included
 	$(TESTBED) --instance werf-operator-test with -- $(CLUSTER_TESTS)
 
 .PHONY: bench
-bench: export PROFILE = release
-bench: testbed ## Measure how quickly a new tag is deployed, with the programs as they are shipped
+bench: bench-poll bench-deploy ## Measure everything, with the programs as they are shipped
+
+.PHONY: bench-poll
+bench-poll: prerequisites ## Measure what polling costs, against a bare HTTP client
+	$(CARGO) build --release --package werf-poller --package werf-tests --bin poller --bin bench-poll
+	$(or $(CARGO_TARGET_DIR),target)/release/bench-poll
+
+.PHONY: bench-deploy
+bench-deploy: export PROFILE = release
+bench-deploy: testbed ## Measure how quickly a new tag is deployed
 	$(TESTBED) --instance werf-operator-bench bench
 
 .PHONY: lint

@@ -1,4 +1,4 @@
-//! `make bench`: how quickly a new tag becomes a Job and is deployed, and what the services weigh.
+//! `make bench-deploy`: how quickly a new tag becomes a Job and is deployed, and what the services weigh.
 //! Printed as `NAME VALUE UNIT`, one line each.
 
 use std::fs;
@@ -18,6 +18,8 @@ use crate::access::Access;
 use crate::bundle::{Bundle, Repository};
 use crate::cluster::Cluster;
 use crate::operator::{self, Installation, NAMESPACE};
+
+pub mod poll;
 
 /// Tags that are pushed, one after the other.
 const RUNS: u32 = 20;
