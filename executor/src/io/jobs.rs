@@ -92,6 +92,8 @@ pub async fn pods(client: &Client, job: &Job) -> Result<Vec<Pod>, ApiError> {
 
 /// Creates the Secret with a Job's files. It is immutable: one that exists and belongs to the same Job
 /// has the same content, apart from a password that was changed in between; the next attempt has it.
+/// [`ApiError::Conflict`] says that it was refused and does not exist: a quota that is counted by
+/// several at once answers so.
 pub async fn create_files(
     client: &Client,
     job: &Job,
@@ -105,13 +107,14 @@ pub async fn create_files(
     .await;
     match created {
         Ok(_) => Ok(Ownership::Ours),
-        Err(ApiError::Conflict { .. }) => {
+        Err(conflict @ ApiError::Conflict { .. }) => {
             let operation = "read the Job's Secret";
             let present = find(operation, api.get_metadata(&secret.name_any())).await?;
-            Ok(match present {
-                Some(present) if !is_owned_by(&present, job) => Ownership::Foreign,
-                _ => Ownership::Ours,
-            })
+            match present {
+                Some(present) if is_owned_by(&present, job) => Ok(Ownership::Ours),
+                Some(_) => Ok(Ownership::Foreign),
+                None => Err(conflict),
+            }
         }
         Err(error) => Err(error),
     }
@@ -131,4 +134,70 @@ pub async fn files_of(client: &Client, job: &Job) -> Result<Option<Secret>, ApiE
     };
     let api = secrets(client, &job.namespace().unwrap_or_default());
     find("read the Job's Secret", api.get(name)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use http::{Method, Request, Response};
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+    use kube::client::Body;
+
+    use super::*;
+
+    /// An apiserver that refuses to create anything with 409, and answers reads with this.
+    fn apiserver(code: u16, body: &'static str) -> Client {
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let (code, body) = match *request.method() {
+                Method::POST => (409, r#"{"kind":"Status","code":409,"reason":"Conflict"}"#),
+                _ => (code, body),
+            };
+            let body = Body::from(body.as_bytes().to_vec());
+            let response = Response::builder().status(code).body(body);
+            async move { Ok::<_, Infallible>(response.unwrap()) }
+        });
+        Client::new(service, "default")
+    }
+
+    async fn created(client: &Client) -> Result<Ownership, ApiError> {
+        let metadata = |name: &str, uid: &str| ObjectMeta {
+            name: Some(name.to_owned()),
+            namespace: Some("a".to_owned()),
+            uid: Some(uid.to_owned()),
+            ..ObjectMeta::default()
+        };
+        let job = Job {
+            metadata: metadata("app", "u1"),
+            ..Job::default()
+        };
+        let secret = Secret {
+            metadata: metadata("app-values", ""),
+            ..Secret::default()
+        };
+        create_files(client, &job, &secret).await
+    }
+
+    #[tokio::test]
+    async fn a_secret_that_was_refused_and_does_not_exist_is_nobodys() {
+        let missing = r#"{"kind":"Status","code":404,"reason":"NotFound"}"#;
+        let result = created(&apiserver(404, missing)).await;
+        assert!(
+            matches!(result, Err(ApiError::Conflict { .. })),
+            "{result:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_secret_that_exists_is_its_owners() {
+        let of = |uid: &'static str| match uid {
+            "u1" => {
+                r#"{"metadata":{"name":"app-values","ownerReferences":[{"apiVersion":"batch/v1","kind":"Job","name":"app","uid":"u1"}]}}"#
+            }
+            _ => r#"{"metadata":{"name":"app-values"}}"#,
+        };
+        let ours = created(&apiserver(200, of("u1"))).await.unwrap();
+        let foreign = created(&apiserver(200, of(""))).await.unwrap();
+        assert_eq!((ours, foreign), (Ownership::Ours, Ownership::Foreign));
+    }
 }
