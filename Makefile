@@ -10,6 +10,7 @@ PROFILE ?= dev
 TESTBED = $(or $(CARGO_TARGET_DIR),target)/debug/testbed
 REGISTRY_TESTS = $(CARGO) test --workspace --features werf-tests/cluster --test registries
 CLUSTER_TESTS = $(CARGO) test --workspace --features werf-tests/cluster --test cluster -- --test-threads=32
+FAULT_TESTS = $(CARGO) test --workspace --features werf-tests/cluster --test faults -- --nocapture
 
 export PROFILE
 # Where the installers of Rust and Go put them, for shells that were not told.
@@ -34,7 +35,12 @@ test: testbed ## Run all tests, those on a real cluster included
 	$(CARGO) test --workspace --lib helm -- --ignored
 	cd tests/werf-stand-in && go test ./...
 	$(REGISTRY_TESTS)
+	$(TESTBED) --instance werf-operator-faults with -- $(FAULT_TESTS)
 	$(TESTBED) --instance werf-operator-test with -- $(CLUSTER_TESTS)
+
+.PHONY: faults
+faults: testbed ## Kill the executor and break its requests at every write it makes
+	$(TESTBED) --instance werf-operator-faults faults
 
 .PHONY: bench
 bench: bench-poll bench-deploy ## Measure everything, with the programs as they are shipped

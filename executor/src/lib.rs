@@ -18,3 +18,4 @@ pub mod decide;
 pub mod io;
 pub mod metrics;
 pub mod receive;
+pub mod seeded;

@@ -3,15 +3,15 @@
 
 use std::time::Duration;
 
-use kube::Client;
 use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Client, ResourceExt};
 use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 use tracing::{Instrument, Span, info, info_span};
 use werf_proto::v1alpha1 as proto;
 use werf_proto::v1alpha1::executor_service_server::ExecutorService;
-use werf_shared::bundle::{BundleKey, WerfBundle};
+use werf_shared::bundle::{BundleKey, WerfBundle, WerfBundleStatus};
 use werf_shared::clock;
 use werf_shared::error::chain;
 use werf_shared::tag::Tag;
@@ -24,6 +24,7 @@ use crate::decide::request::{self, Became, Decision};
 use crate::io::api::ApiError;
 use crate::io::bundles;
 use crate::io::watch::Watched;
+use crate::seeded::{self, Bug};
 
 mod parse;
 mod watching;
@@ -65,6 +66,12 @@ impl Receiver {
             let bundle = bundles::get(&self.client, &key)
                 .await
                 .map_err(|error| failed(&error))?;
+            if let Some(uid) = bundle.as_ref().and_then(ResourceExt::uid)
+                && seeded::has(Bug::NameInsteadOfUid)
+            {
+                announcement.uid = uid;
+                announcement.generation = 1;
+            }
             let admission = admit::admit(bundle.as_ref(), &announcement, clock::now());
             let (status, verdict, message) = match admission {
                 Admission::Accept(status) => (Some(status), Verdict::Accepted, "stored"),
@@ -77,8 +84,8 @@ impl Receiver {
                 Admission::Suspended => (None, Verdict::Suspended, "the bundle is suspended"),
             };
             if let (Some(bundle), Some(status)) = (bundle, status) {
-                match bundles::store_status(&self.client, &bundle, *status).await {
-                    Ok(_) => {}
+                match store_wish(&self.client, bundle, *status).await {
+                    Ok(()) => {}
                     Err(ApiError::Conflict { .. }) => continue,
                     Err(error) => return Err(failed(&error)),
                 }
@@ -240,6 +247,27 @@ impl ExecutorService for Receiver {
         let stream = watching::stream(self.bundles.clone(), &key, self.shutdown.clone());
         Ok(Response::new(stream))
     }
+}
+
+/// Stores what was announced; only then it is acknowledged.
+async fn store_wish(
+    client: &Client,
+    mut bundle: WerfBundle,
+    status: WerfBundleStatus,
+) -> Result<(), ApiError> {
+    if seeded::has(Bug::AcknowledgedBeforeStored) {
+        let client = client.clone();
+        #[expect(clippy::disallowed_methods, reason = "a bug on purpose")]
+        tokio::spawn(async move { bundles::store_status(&client, &bundle, status).await });
+        return Ok(());
+    }
+    if seeded::has(Bug::EtagBeforeTag) {
+        let mut etag_alone = bundle.status.clone().unwrap_or_default();
+        etag_alone.last_etag.clone_from(&status.last_etag);
+        bundle = bundles::store_status(client, &bundle, etag_alone).await?;
+    }
+    bundles::store_status(client, &bundle, status).await?;
+    Ok(())
 }
 
 /// The span of a call, in the trace of its caller. Made after the message was parsed, so that nothing

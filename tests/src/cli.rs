@@ -3,6 +3,7 @@
 mod bench;
 mod build;
 mod down;
+mod faults;
 mod forward;
 mod install;
 mod keep;
@@ -42,6 +43,8 @@ enum Command {
     Run,
     /// Measure how quickly a new tag is deployed, and what the services weigh.
     Bench,
+    /// Kill the executor and break its requests at the worst moments, and see that nothing is lost.
+    Faults(faults::Faults),
     /// Build the operator and install it into the running cluster.
     Install,
     /// Publish a version of the demo application.
@@ -73,6 +76,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Status => status::run(),
         Command::Run => run::run(&instance).await,
         Command::Bench => bench::run(&instance).await,
+        Command::Faults(faults) => faults.run(&instance).await,
         Command::Install => install::run(&instance).await,
         Command::Publish(publish) => publish::run(&instance, publish).await,
         Command::Build => build::run(),

@@ -7,6 +7,7 @@ pub mod bundle;
 pub mod cluster;
 pub mod components;
 pub mod demonstration;
+pub mod faults;
 pub mod image;
 pub mod measure;
 pub mod operator;

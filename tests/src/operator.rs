@@ -86,10 +86,15 @@ async fn push(access: &Access, spec: &ImageSpec) -> anyhow::Result<String> {
     ))
 }
 
+/// How the operator is built; `release` is as it is shipped.
+pub(crate) fn profile() -> String {
+    std::env::var("PROFILE").unwrap_or_else(|_| "dev".to_owned())
+}
+
 /// Builds poller and executor; returns the folder they are in. `PROFILE=release` builds them as
 /// they are shipped.
-async fn build_operator() -> anyhow::Result<PathBuf> {
-    let profile = std::env::var("PROFILE").unwrap_or_else(|_| "dev".to_owned());
+pub(crate) async fn build_operator() -> anyhow::Result<PathBuf> {
+    let profile = profile();
     // The whole workspace: one package alone is built with other features, and so built twice.
     let arguments = ["build", "--workspace", "--bins", "--profile", &profile];
     run(Command::new(env!("CARGO")).args(arguments)).await?;
@@ -275,7 +280,7 @@ pub fn processes_of(pod_uid: &str, name: &str) -> anyhow::Result<Vec<Pid>> {
     Ok(found)
 }
 
-async fn run(command: &mut Command) -> anyhow::Result<()> {
+pub(crate) async fn run(command: &mut Command) -> anyhow::Result<()> {
     let shown = format!("{:?}", command.as_std());
     let output = command
         .stdin(Stdio::null())

@@ -26,6 +26,9 @@ use crate::io::events::{self, Reason};
 use crate::io::jobs::Ownership;
 use crate::io::watch::Again;
 use crate::io::{bundles, jobs};
+use crate::seeded::{self, Bug};
+
+mod spoil;
 
 /// Looks at the Job of a claimed run and takes it further.
 ///
@@ -44,7 +47,7 @@ pub(super) async fn follow(
             create(context, bundle, claimed).await
         };
     };
-    if !outcome::is_of_run(&job, bundle) {
+    if !outcome::is_of_run(&job, bundle) && !seeded::has(Bug::AnyConflictAdopted) {
         return if claimed.confirmed {
             record(context, bundle, None, removed).await
         } else {
@@ -55,6 +58,9 @@ pub(super) async fn follow(
         Progress::Ended => {
             let pods = jobs::pods(&context.client, &job).await?;
             let outcome = outcome::ended(&job, &pods);
+            if seeded::has(Bug::DeletedBeforeRecorded) {
+                jobs::delete(&context.client, &job).await?;
+            }
             record(context, bundle, Some((&job, pods)), outcome).await
         }
         Progress::New if !claimed.confirmed => adopt(context, bundle, &job).await,
@@ -163,7 +169,8 @@ async fn create(
             traceparent: traceparent.as_deref(),
             image: &context.job_image,
         };
-        let created = jobs::create(&context.client, &job::build(&order)).await;
+        let job = spoil::new_job(&context.client, job::build(&order), &inputs).await?;
+        let created = jobs::create(&context.client, &job).await;
         if created.is_ok() {
             info!(job.name = %claimed.job, attempt = stored.attempt, "Job created");
         }
@@ -206,6 +213,7 @@ async fn let_run(
         return yield_name(context, bundle, job).await;
     }
     let confirmed = status::confirm(bundle, clock::now());
+    let confirmed = spoil::confirmation(&context.client, confirmed, job).await?;
     match patch_status(context, bundle, confirmed).await {
         Ok(()) => {}
         Err(ApiError::Conflict { .. } | ApiError::NotFound { .. }) => {

@@ -1,12 +1,13 @@
 //! Reads bundles and writes their status and finalizer. Every write carries the resourceVersion it
 //! was decided on, so a writer that was overtaken is refused and looks again.
 
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{GetParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 use werf_shared::bundle::{BundleKey, WerfBundle, WerfBundleStatus};
 
 use super::api::{ApiError, call, find};
+use crate::seeded::{self, Bug};
 
 fn api(client: &Client, namespace: &str) -> Api<WerfBundle> {
     Api::namespaced(client.clone(), namespace)
@@ -15,6 +16,12 @@ fn api(client: &Client, namespace: &str) -> Api<WerfBundle> {
 /// The bundle as it is stored now, never from a cache.
 pub async fn get(client: &Client, key: &BundleKey) -> Result<Option<WerfBundle>, ApiError> {
     let api = api(client, &key.namespace);
+    if seeded::has(Bug::StaleRead) {
+        let any = GetParams {
+            resource_version: Some("0".to_owned()),
+        };
+        return find("read the bundle", api.get_with(&key.name, &any)).await;
+    }
     find("read the bundle", api.get(&key.name)).await
 }
 
@@ -30,6 +37,10 @@ pub async fn store_status(
     changed.metadata.managed_fields = None;
     let key = BundleKey::of(bundle);
     let api = api(client, &key.namespace);
+    if seeded::has(Bug::StatusWithoutFence) {
+        let newest = call("read the bundle", api.get_metadata(&key.name)).await?;
+        changed.metadata.resource_version = newest.metadata.resource_version;
+    }
     let params = PostParams::default();
     call(
         "store the status",

@@ -13,6 +13,7 @@ use werf_shared::error::Class;
 use werf_shared::registry_secret::Secret as RegistrySecret;
 
 use crate::decide::values::{Source, SourceKind, SourceRef};
+use crate::seeded::{self, Bug};
 
 /// How long one answer may take; the next pass asks again.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -167,7 +168,14 @@ async fn fetch_one(
     bundle_namespace: &str,
     target_namespace: &str,
 ) -> Result<Option<Source>, FetchError> {
-    let mut documents = get(client, reference, bundle_namespace).await?;
+    let got = get(client, reference, bundle_namespace).await;
+    if seeded::has(Bug::OptionalSwallowsForbidden)
+        && reference.optional
+        && matches!(got, Err(FetchError::Forbidden { .. }))
+    {
+        return Ok(None);
+    }
+    let mut documents = got?;
     if documents.is_none() && target_namespace != bundle_namespace {
         documents = get(client, reference, target_namespace).await?;
     }

@@ -1,0 +1,88 @@
+//! The bugs that the harness has to find to be believed, each with the plan that finds it. They are
+//! built into an executor of their own; see `executor/src/seeded.rs`.
+
+use super::enumerate::reply;
+use super::plan::{Action, Fault, Plan, Side, Trigger, Workload};
+
+/// A plan with a bug, and what it has to break.
+#[derive(Debug, Clone)]
+pub(super) struct Seeded {
+    pub(super) plan: Plan,
+    /// How the violation begins.
+    pub(super) breaks: &'static str,
+}
+
+/// Every seeded bug.
+pub(super) fn all() -> Vec<Seeded> {
+    use Action::{Delay, Kill9, Squat};
+    use Side::{Before, Committed};
+    use Workload::{W1, W3, W7};
+    let (jobs, status) = ("batch/jobs", "werf.io/werfbundles/status");
+    let seeded = |bug: &str, breaks, workload, fault: Option<Fault>| Seeded {
+        plan: Plan {
+            workload,
+            bug: Some(bug.to_owned()),
+            fault,
+        },
+        breaks,
+    };
+    // Without a fault a first deployment stores its status five times: greeted, announced, claimed,
+    // confirmed, recorded.
+    let announced = fault("PUT", status, 2, Before, Kill9);
+    let tag_stored = fault("PUT", status, 3, Before, Kill9);
+    let claimed_late = fault("PUT", status, 3, Before, Delay(400));
+    let recorded = fault("PUT", status, 5, Before, Kill9);
+    let job_made = fault("POST", jobs, 1, Committed, Kill9);
+    let job_squatted = fault("POST", jobs, 1, Before, Squat);
+    let forbidden = forbidden_once("extra");
+    vec![
+        seeded("random-job-name", "I1", W1, Some(job_made)),
+        seeded("etag-before-tag", "I6", W1, Some(tag_stored)),
+        seeded("acknowledged-before-stored", "I2", W1, Some(announced)),
+        seeded("applied-before-success", "I5", W1, None),
+        seeded("any-conflict-adopted", "I5", W1, Some(job_squatted)),
+        seeded("name-instead-of-uid", "I8", W7, None),
+        seeded("status-without-fence", "I2", W3, Some(claimed_late)),
+        seeded("deleted-before-recorded", "I2", W1, Some(recorded)),
+        seeded("secret-before-job", "I9", W1, None),
+        seeded("run-before-confirmed", "I1", W1, None),
+        seeded("optional-swallows-forbidden", "I3", W1, Some(forbidden)),
+        seeded("secret-in-arguments", "I7", W1, None),
+        seeded("stale-read", "E2", W1, None),
+    ]
+}
+
+fn fault(verb: &str, resource: &str, nth: usize, side: Side, action: Action) -> Fault {
+    let trigger = Trigger {
+        verb: verb.to_owned(),
+        resource: resource.to_owned(),
+        name: None,
+        nth,
+        times: 1,
+    };
+    Fault {
+        trigger,
+        side,
+        action,
+    }
+}
+
+fn forbidden_once(secret: &str) -> Fault {
+    let mut fault = fault("GET", "secrets", 1, Side::Before, reply(403, None));
+    fault.trigger.name = Some(secret.to_owned());
+    fault
+}
+
+/// The same plans for the executor as it is, where they have to come to a good end.
+pub(super) fn without_bugs() -> Vec<Plan> {
+    let mut plans: Vec<_> = all()
+        .into_iter()
+        .map(|seeded| Plan {
+            bug: None,
+            ..seeded.plan
+        })
+        .filter(|plan| plan.fault.is_some())
+        .collect();
+    plans.dedup();
+    plans
+}
