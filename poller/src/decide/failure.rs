@@ -2,7 +2,6 @@
 //! of a registry's answer but its status.
 
 use std::fmt;
-use std::time::Duration;
 
 use http::StatusCode;
 use werf_shared::poll_failure::{Class, Reason};
@@ -17,8 +16,6 @@ pub struct PollFailure {
     pub what: String,
     /// The HTTP status, where there was an answer.
     pub status: Option<u16>,
-    /// How long the registry wants to be left alone.
-    pub retry_after: Option<Duration>,
 }
 
 impl PollFailure {
@@ -28,7 +25,6 @@ impl PollFailure {
             reason,
             what: what.into(),
             status: None,
-            retry_after: None,
         }
     }
 
@@ -44,6 +40,8 @@ impl PollFailure {
             StatusCode::NOT_FOUND => Reason::RepositoryNotFound,
             StatusCode::TOO_MANY_REQUESTS => Reason::RateLimited,
             StatusCode::REQUEST_TIMEOUT | StatusCode::GATEWAY_TIMEOUT => Reason::RegistryTimeout,
+            // It is no redirect, and no answer to a request without a condition.
+            StatusCode::NOT_MODIFIED => Reason::InvalidAnswer,
             _ if status.is_redirection() => Reason::RedirectRejected,
             _ => Reason::InvalidAnswer,
         };
@@ -52,7 +50,7 @@ impl PollFailure {
             what.push(' ');
             what.push_str(&words.to_lowercase());
         }
-        if status.is_redirection() {
+        if reason == Reason::RedirectRejected {
             what.push_str(" (redirects are not followed)");
         }
         Self {
@@ -95,6 +93,7 @@ mod tests {
     #[case(403, Reason::AuthenticationFailed, "403 forbidden")]
     #[case(404, Reason::RepositoryNotFound, "404 not found")]
     #[case(429, Reason::RateLimited, "429 too many requests")]
+    #[case(304, Reason::InvalidAnswer, "304 not modified")]
     #[case(500, Reason::InvalidAnswer, "500 internal server error")]
     #[case(504, Reason::RegistryTimeout, "504 gateway timeout")]
     #[case(
