@@ -208,20 +208,29 @@ fn transport(error: &reqwest::Error) -> PollFailure {
         let what = AddressNotAllowed.to_string();
         return PollFailure::new(Reason::AddressNotAllowed, what);
     }
-    if let Some(error) = find_tls(error) {
-        let words = tls::words(error);
+    if let Some(words) = tls_words(error) {
         return PollFailure::new(Reason::TlsFailed, format!("TLS failed: {words}"));
     }
     if error.is_decode() && is_garbled(error) {
         return PollFailure::new(Reason::InvalidAnswer, "the answer cannot be decompressed");
     }
-    let root = root(error).to_string();
+    let why = why(error);
     let what = if error.is_connect() {
-        format!("cannot connect: {root}")
+        format!("cannot connect: {why}")
     } else {
-        format!("the connection broke: {root}")
+        format!("the connection broke: {why}")
     };
     PollFailure::new(Reason::RegistryUnreachable, what)
+}
+
+/// In the words of what is on this side. Of an HTTP/2 error only its code is told, because the other
+/// side may add any text to it (RFC 9113 section 6.8).
+fn why(error: &reqwest::Error) -> String {
+    let http2 = chain(error).find_map(|cause| cause.downcast_ref::<h2::Error>());
+    match http2.and_then(h2::Error::reason) {
+        Some(reason) => format!("HTTP/2 error: {reason}"),
+        None => root(error).to_string(),
+    }
 }
 
 /// The deepest cause: the layers above it repeat the URL, which says nothing new.
@@ -241,8 +250,12 @@ fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'stati
     }
 }
 
-fn find_tls(error: &reqwest::Error) -> Option<&rustls::Error> {
-    chain(error).find_map(|cause| cause.downcast_ref())
+fn tls_words(error: &reqwest::Error) -> Option<&'static str> {
+    let found = chain(error).find_map(|cause| cause.downcast_ref());
+    match found {
+        Some(error) => Some(tls::words(error)),
+        None => tls::alert(&root(error).to_string()).map(|alert| tls::words(&alert)),
+    }
 }
 
 /// A body that arrived but does not decompress; one that did not arrive is another matter.
@@ -260,8 +273,17 @@ mod tests {
     use super::*;
 
     /// What becomes of a request to a server that answers with these bytes and hangs up.
-    async fn failure(scheme: &str, answer: &'static [u8]) -> PollFailure {
+    async fn failure(scheme: &str, answer: &[u8]) -> PollFailure {
+        failure_of(reqwest::Client::builder(), scheme, answer).await
+    }
+
+    async fn failure_of(
+        client: reqwest::ClientBuilder,
+        scheme: &str,
+        answer: &[u8],
+    ) -> PollFailure {
         let _installed = rustls::crypto::ring::default_provider().install_default();
+        let client = client.build().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("{scheme}://{}/", listener.local_addr().unwrap());
         let serve = async {
@@ -269,9 +291,12 @@ mod tests {
             let mut request = [0; 4096];
             let _length = stream.read(&mut request).await.unwrap();
             stream.write_all(answer).await.unwrap();
+            stream.shutdown().await.unwrap();
+            // To hang up with something unread is a reset, which may overtake the answer.
+            let _read = stream.read_to_end(&mut Vec::new()).await;
         };
-        let ask = async {
-            let response = reqwest::Client::new().get(url).send().await?;
+        let ask = async move {
+            let response = client.get(url).send().await?;
             response.bytes().await
         };
         let (asked, ()) = tokio::join!(ask, serve);
@@ -284,6 +309,17 @@ mod tests {
         let failure = failure("https", b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
         assert_eq!(failure.reason, Reason::TlsFailed, "{failure}");
         assert!(failure.what.starts_with("TLS failed: "), "{failure}");
+    }
+
+    #[tokio::test]
+    async fn of_an_http_2_error_only_the_code_is_told() {
+        let settings = b"\0\0\0\x04\0\0\0\0\0";
+        let goaway = b"\0\0\x0f\x07\0\0\0\0\0\0\0\0\0\0\0\0\x0bhunter2";
+        let client = reqwest::Client::builder().http2_prior_knowledge();
+        let failure = failure_of(client, "http", &[&settings[..], goaway].concat()).await;
+        assert_eq!(failure.reason, Reason::RegistryUnreachable, "{failure}");
+        assert!(failure.what.contains("HTTP/2 error"), "{failure}");
+        assert!(!failure.what.contains("hunter2"), "{failure}");
     }
 
     #[rstest::rstest]

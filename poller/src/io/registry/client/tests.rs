@@ -339,6 +339,44 @@ async fn a_client_certificate_is_shown_where_it_is_required(
     assert_eq!(server.with_certificate.load(Ordering::SeqCst), 1);
 }
 
+const TLS13_ONLY: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
+
+/// With TLS 1.3 the refusal comes when the client has already begun to speak HTTP/2.
+#[rstest::rstest]
+#[case::missing(false, "requires a client certificate")]
+#[case::of_a_stranger(true, "refuses our client certificate")]
+#[tokio::test]
+async fn a_refusal_within_http_2_is_one_of_tls(#[case] shown: bool, #[case] words: &str) {
+    let ca = ca();
+    let demands = Demands {
+        clients_of: Some(only_clients_of(&ca)),
+        versions: Some(TLS13_ONLY),
+    };
+    let acceptor = acceptor(&Leaf::of(&ca, &for_us()), demands);
+    let mut config = ServerConfig::clone(acceptor.config());
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}/", listener.local_addr().unwrap());
+    let url: Url = url.parse().unwrap();
+    let mut pem = Pem::ca(&ca);
+    if shown {
+        pem = pem.and(&Leaf::of(&self::ca(), &named("poller")));
+    }
+    let refuse = async {
+        let (stream, _) = listener.accept().await.unwrap();
+        let refused = acceptor.accept(stream).into_fallible().await;
+        let Err((_, mut stream)) = refused else {
+            panic!("nobody is known here");
+        };
+        // Dropped with something unread, it could be reset before the alert is seen.
+        let _read = stream.read_to_end(&mut Vec::new()).await;
+    };
+    let clients = clients();
+    let (got, ()) = tokio::join!(get_as(&clients, &url, &pem), refuse);
+    assert_tls(&got.unwrap_err(), words);
+}
+
 #[tokio::test]
 async fn a_client_certificate_is_for_the_registry_and_nobody_else() {
     let ca = ca();

@@ -22,6 +22,14 @@ pub(super) fn words(error: &Error) -> &'static str {
     }
 }
 
+/// The alert that a text is about. HTTP/2 keeps only the text of an error that ended its connection,
+/// and with TLS 1.3 a client learns there, behind the handshake, that its certificate is refused
+/// (RFC 8446 section 2).
+pub(super) fn alert(text: &str) -> Option<Error> {
+    let mut known = (0..=u8::MAX).map(|code| Error::AlertReceived(code.into()));
+    known.find(|alert| alert.to_string() == text)
+}
+
 const OLD: &str = "the server offers no TLS version from 1.2 on";
 const NOTHING_IN_COMMON: &str = "the server and we have no cipher or parameter in common";
 
