@@ -120,8 +120,9 @@ impl Registry {
                 let issuer = Arc::new(issuer);
                 let actions = actions(&access.path, scope.as_deref());
                 let way = Way::Bearer(Arc::clone(&issuer), actions);
+                let proof = self.prove_by_token(access, issuer, actions).await?;
                 self.memory.learn(access.key, way);
-                self.prove_by_token(access, issuer, actions).await
+                Ok(proof)
             }
         }
     }
@@ -266,7 +267,13 @@ impl Proof {
 fn key(access: &Access, issuer: &Issuer, actions: Actions) -> Key {
     let scope = actions.scope(&access.path);
     let service = issuer.service.as_deref();
-    Key::of_token(access.identity(), &issuer.realm, service, &scope)
+    Key::of_token(
+        access.identity(),
+        &access.root,
+        &issuer.realm,
+        service,
+        &scope,
+    )
 }
 
 fn refresh_form(service: Option<&str>, scope: &str, token: &SecretString) -> String {

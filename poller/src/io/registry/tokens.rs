@@ -3,12 +3,14 @@
 //! credentials it was got with: two tenants never share a token, even for one repository.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
+use url::Url;
 use werf_shared::registry_credentials::Identity;
 
 use crate::decide::challenge::{Actions, Issuer};
@@ -19,6 +21,9 @@ const CHALLENGES: usize = 32 * 1024;
 
 /// A token is a kilobyte or two.
 const TOKENS: usize = 4 * 1024;
+
+/// Longer ones are used and not kept: their number is bounded, so must be their size.
+const LONGEST_KEPT: usize = 8 * 1024;
 
 /// A token that is about to expire could do so on its way.
 const EARLY: Duration = Duration::from_secs(5);
@@ -45,7 +50,7 @@ pub(super) enum Way {
 }
 
 /// Stands for whose memory it is, and of what.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Key([u8; 32]);
 
 #[derive(Debug)]
@@ -66,16 +71,31 @@ impl Key {
         Self(hash.finalize().into())
     }
 
-    /// The key of a token.
+    /// The key of a token for the repository at `root`. It is for that registry alone: another one
+    /// that names the same token server is not given it unasked.
     pub(super) fn of_token(
         identity: Identity,
+        root: &Url,
         realm: &str,
         service: Option<&str>,
         scope: &str,
     ) -> Self {
         let named = if service.is_some() { "named" } else { "" };
-        let parts = [realm, named, service.unwrap_or_default(), scope];
+        let parts = [
+            root.as_str(),
+            realm,
+            named,
+            service.unwrap_or_default(),
+            scope,
+        ];
         Self::of(identity, &parts)
+    }
+}
+
+/// It is made from a password, and whoever has the rest could guess that.
+impl fmt::Debug for Key {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Key(..)")
     }
 }
 
@@ -95,6 +115,10 @@ impl Memory {
         let way = match way {
             Way::Basic => Way::Basic,
             Way::Bearer(issuer, actions) => {
+                // Some lost their last repository while a request still held them.
+                if state.issuers.len() > state.ways.len() {
+                    state.issuers.retain(|issuer| Arc::strong_count(issuer) > 1);
+                }
                 let known = state.issuers.get(&issuer).cloned();
                 let shared = known.unwrap_or(issuer);
                 state.issuers.insert(shared.clone());
@@ -125,7 +149,7 @@ impl Memory {
     /// Keeps a token until shortly before it expires.
     pub(super) fn keep(&self, key: Key, token: &Token, now: Instant) {
         let life = token.good_for.saturating_sub(EARLY);
-        if life.is_zero() {
+        if life.is_zero() || token.value.expose_secret().len() > LONGEST_KEPT {
             return;
         }
         let mut state = self.state();
@@ -219,6 +243,34 @@ mod tests {
     }
 
     #[test]
+    fn a_repository_that_names_ever_new_token_servers_is_no_leak() {
+        let memory = Memory::default();
+        for number in 0..100 {
+            memory.learn(key(0), bearer(&format!("https://{number}.example.com/")));
+            let in_use = memory.way(key(0));
+            memory.forget(key(0));
+            drop(in_use);
+        }
+        for number in 0..100 {
+            memory.learn(key(0), bearer(&format!("https://{number}.example.org/")));
+        }
+        assert!(memory.state().issuers.len() <= 2);
+    }
+
+    #[tokio::test]
+    async fn a_token_of_unusual_size_is_not_kept() {
+        let (memory, now) = (Memory::default(), Instant::now());
+        for (length, kept) in [(LONGEST_KEPT, true), (LONGEST_KEPT + 1, false)] {
+            let long = Token {
+                value: "t".repeat(length).into(),
+                ..token(60)
+            };
+            memory.keep(key(length), &long, now);
+            assert_eq!(memory.token(key(length), now).is_some(), kept);
+        }
+    }
+
+    #[test]
     fn what_is_remembered_is_bounded() {
         let memory = Memory::default();
         for number in 0..=CHALLENGES {
@@ -233,7 +285,10 @@ mod tests {
         let nobody = Identity::ANONYMOUS;
         assert_ne!(key(nobody, &["ab", "c"]), key(nobody, &["a", "bc"]));
         assert_ne!(key(nobody, &["a"]), key(nobody, &["a", ""]));
-        let of = |service| Key::of_token(nobody, "https://r/", service, "s");
-        assert_ne!(of(None), of(Some("")));
+        let root = |host: &str| format!("https://{host}/v2/app/").parse().unwrap();
+        let of = |host, service| Key::of_token(nobody, &root(host), "https://r/", service, "s");
+        assert_ne!(of("a", None), of("a", Some("")));
+        assert_ne!(of("a", None), of("b", None));
+        assert_eq!(format!("{:?}", of("a", None)), "Key(..)");
     }
 }

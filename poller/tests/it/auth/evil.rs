@@ -209,6 +209,30 @@ async fn a_registry_is_not_given_a_token_made_with_credentials_for_another() {
     assert_eq!(evil.heard(), 0);
 }
 
+/// The credentials are the same this time, and the token is there already, from a poll of the other.
+#[tokio::test]
+async fn a_registry_is_not_given_a_token_that_another_one_is_asked_with() {
+    let token = json!({ "token": "abc", "expires_in": 3600 });
+    let user = basic("user", PASSWORD);
+    let bed = Bed::start(guarded(vec![Some(user)], token)).await;
+    let home = bed.registry.address;
+    let challenge = format!("Bearer realm=\"http://{home}/token\",service=\"reg\"");
+    let script = move |_: &Asked| with(401, &[("www-authenticate", &challenge)], "");
+    let evil = Scripted::start(script).await;
+    let entry = entry("user", PASSWORD);
+    let entries = json!({ home.to_string(): entry, evil.address.to_string(): entry });
+    bed.cluster.docker("login", &entries);
+    bed.poll(Some("login")).await.unwrap();
+    let subscription = Subscription {
+        credentials: Some(Cluster::key("login")),
+        ..Subscription::anonymous(evil.repository().parse().unwrap(), false)
+    };
+    let failure = poll(&bed.client, &subscription, None).await.unwrap_err();
+    assert_eq!(failure.reason, Reason::AuthRealmRejected, "{failure}");
+    let heard = evil.asked();
+    assert!(heard.iter().all(|asked| by(asked).is_none()), "{heard:?}");
+}
+
 #[tokio::test]
 async fn nothing_is_sent_without_tls_where_nobody_allowed_that() {
     let cluster = Cluster::default();
