@@ -36,7 +36,7 @@ fn subscription(registry: &Scripted) -> Subscription {
 }
 
 /// Bundles of one repository, one for each constraint.
-fn members(subscription: &Subscription, constraints: &[&str]) -> Vec<Member> {
+pub(crate) fn members(subscription: &Subscription, constraints: &[&str]) -> Vec<Member> {
     let mut book = Book::new(1, Duration::ZERO);
     let moment = Moment {
         instant: Instant::now(),

@@ -1,6 +1,12 @@
 //! Secrets that help, change, or do not help at all; and tenants that must not help each other.
 
+use werf_poller::decide::tell::Outcome;
+use werf_poller::metrics::Answer;
+use werf_poller::poll::round;
+
 use super::*;
+use crate::round::members;
+use crate::scripted::{LIST, bundle, manifest};
 
 const DOCKER: &str = "kubernetes.io/dockerconfigjson";
 
@@ -145,4 +151,40 @@ async fn two_tenants_share_neither_tokens_nor_etags() {
         bed.poll(Some(name)).await.unwrap();
         assert_eq!(bed.asked(), [list(Some(&token_of(name)))]);
     }
+}
+
+/// What one caller was told, and what was chosen from it, is nothing for another.
+#[tokio::test]
+async fn a_poll_with_a_changed_secret_chooses_anew_from_a_list_of_its_own() {
+    let old = basic("old", "x");
+    let bed = Bed::start(move |asked| match by(asked) {
+        None => with(401, &[("www-authenticate", "Basic")], ""),
+        Some(_) if asked.target != LIST => manifest(asked, &bundle()),
+        Some(user) if user == old => conditional(asked, "\"e\"", &["v1.0.0"]),
+        Some(_) => conditional(asked, "\"e\"", &["v1.0.0", "v1.1.0"]),
+    })
+    .await;
+    let subscription = bed.subscription(Some("login"));
+    let members = || members(&subscription, &["^1"]);
+    let mut cache = None;
+    let mut polled = Vec::new();
+    for user in ["old", "old", "new"] {
+        bed.has_entry("login", &entry(user, "x"));
+        let round = round::poll(&bed.client, &subscription, members(), cache).await;
+        let Outcome::Chosen(tag, _) = &round.members[0].outcome else {
+            panic!("{:?}", round.members[0].outcome);
+        };
+        let listed = round.listed.unwrap();
+        polled.push((listed.answer, listed.conditional, tag.to_string()));
+        cache = round.cache;
+    }
+    let expected = [
+        (Answer::List, false, "v1.0.0"),
+        (Answer::NotModified, true, "v1.0.0"),
+        (Answer::List, false, "v1.1.0"),
+    ];
+    assert_eq!(
+        polled,
+        expected.map(|(answer, conditional, tag)| (answer, conditional, tag.to_owned()))
+    );
 }
