@@ -194,7 +194,7 @@ async fn a_proxy_cache_without_its_upstream_moves_nothing_back() {
     assert_eq!(bundle.chosen().await, "v2.0.1");
 }
 
-/// Quay: `Link` is relative in 2024 (deitch/docker_registry2#106), while a page of more than 100 is
+/// Quay: `Link` is relative in 2024 (`deitch/docker_registry2#106`), while a page of more than 100 is
 /// too many (the same year).
 #[tokio::test]
 async fn quay_wants_small_pages_and_links_them_relatively() {
