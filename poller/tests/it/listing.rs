@@ -135,6 +135,59 @@ async fn a_cursor_is_sent_back_as_it_came() {
     assert_eq!(targets(&registry), [LIST, cursor]);
 }
 
+#[rstest::rstest]
+#[case::refused(|_: &str| status(400))]
+#[case::unknown(|_: &str| status(404))]
+#[case::the_same_but_who_knows_how_long(|last: &str| with(304, &[("etag", last), ("link", "<a; rel=next")], ""))]
+#[tokio::test]
+async fn a_cursor_that_was_good_for_one_scan_only_does_not_end_the_next(
+    #[case] second: fn(&str) -> axum::response::Response,
+) {
+    let script = |cursor: &'static str, again: Option<fn(&str) -> axum::response::Response>| {
+        move |asked: &Asked| {
+            let known = asked.headers.contains_key("if-none-match");
+            match (asked.target.as_str(), again) {
+                (LIST, _) if known => with(304, &[("etag", "1")], ""),
+                (LIST, _) => {
+                    let link = format!("<?last={cursor}>; rel=next");
+                    page(&["v1.0.0"], &[("etag", "1"), ("link", &link)])
+                }
+                (target, _) if target.ends_with(cursor) => page(&["v2.0.0"], &[("etag", "2")]),
+                (_, Some(again)) => again("2"),
+                (_, None) => status(500),
+            }
+        }
+    };
+    let registry = Scripted::start(script("one", None)).await;
+    let first = list(&registry, None).await.unwrap();
+    assert!(first.scan.is_conditional());
+    registry.now_answers(script("two", Some(second)));
+    registry.asked();
+    let again = list(&registry, Some(&first.scan)).await.unwrap();
+    assert_eq!(best(&again), "v2.0.0");
+    assert_eq!(registry.asked().len(), 4);
+}
+
+#[tokio::test]
+async fn a_later_page_that_asks_for_patience_gets_it() {
+    let registry = Scripted::start(|asked: &Asked| match asked.target.as_str() {
+        LIST => page(
+            &["v1.0.0"],
+            &[("etag", "1"), ("link", "<?last=a>; rel=next")],
+        ),
+        _ => page(&["v2.0.0"], &[("etag", "2")]),
+    })
+    .await;
+    let first = list(&registry, None).await.unwrap();
+    registry.now_answers(|asked| match asked.target.as_str() {
+        LIST => with(304, &[("etag", "1")], ""),
+        _ => status(429),
+    });
+    registry.asked();
+    list(&registry, Some(&first.scan)).await.unwrap_err();
+    assert_eq!(registry.asked().len(), 2);
+}
+
 /// Quay links absolutely or relatively; some registries leave the brackets out.
 #[rstest::rstest]
 #[case::absolute(|host: &str| format!("<http://{host}{PATH}?last=a>; rel=\"next\""))]

@@ -118,16 +118,18 @@ impl Registry {
                     drop_politely(response).await;
                     return if index == 0 && is_refused_size(status) {
                         Ok(Again::Refused)
+                    } else if index > 0 && is_refused_cursor(status) {
+                        Ok(Again::Changed(None))
                     } else {
                         Err(RegistryError::Status { status })
                     };
                 }
             }
             note(warning, response.headers());
-            // A page that is the same but goes on elsewhere is not the same.
-            let next = follow(url, response.headers(), [])?;
-            if next.is_some() && next != page.next {
-                return Ok(Again::Changed(None));
+            // A page that is the same but goes on elsewhere, or who knows where, is not the same.
+            match follow(url, response.headers(), []) {
+                Ok(next) if next.is_none() || next == page.next => {}
+                _ => return Ok(Again::Changed(None)),
             }
             url = page.next.as_ref().unwrap_or(url);
         }
@@ -226,6 +228,11 @@ fn is_refused_size(status: StatusCode) -> bool {
         status,
         StatusCode::BAD_REQUEST | StatusCode::METHOD_NOT_ALLOWED | StatusCode::PAYLOAD_TOO_LARGE
     )
+}
+
+/// A cursor need not be good for longer than the scan it was made for; a new scan has new ones.
+fn is_refused_cursor(status: StatusCode) -> bool {
+    status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS
 }
 
 fn follow<'a>(
