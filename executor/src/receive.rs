@@ -80,6 +80,9 @@ impl Receiver {
                 }
                 Admission::AlreadyKnown => (None, Verdict::AlreadyKnown, "announced before"),
                 Admission::NotNewer => (None, Verdict::NotNewer, "a higher tag is known"),
+                Admission::HeldBack(status) => {
+                    (Some(status), Verdict::NotNewer, "a higher tag is known")
+                }
                 Admission::UnknownBundle => (None, Verdict::UnknownBundle, "no such bundle"),
                 Admission::Suspended => (None, Verdict::Suspended, "the bundle is suspended"),
             };

@@ -9,6 +9,7 @@ use werf_shared::bundle::status::{Announced, Stage};
 use werf_shared::bundle::{WerfBundle, WerfBundleStatus};
 use werf_shared::tag::{Digest, Tag};
 
+use super::poll_report::NothingChosen;
 use super::rules;
 
 /// A tag that a poller chose for a bundle.
@@ -39,6 +40,9 @@ pub enum Admission {
     AlreadyKnown,
     /// A higher tag was announced before, or this one was chosen under another spec.
     NotNewer,
+    /// Store this status: under a newer spec with the same rules a lower tag was chosen, so the list
+    /// has lost the one that is wanted, which stays.
+    HeldBack(Box<WerfBundleStatus>),
     /// The bundle is gone, going, or another one of the same name.
     UnknownBundle,
     /// The bundle takes no wishes now.
@@ -82,6 +86,9 @@ pub fn admit(
         Admission::AlreadyKnown
     } else if same_tag {
         Admission::Refresh(Box::new(listed(status, announcement, now)))
+    } else if behind && known.generation < announcement.generation {
+        let status = held_back(status, announcement, &known.tag, now);
+        Admission::HeldBack(Box::new(status))
     } else if behind {
         Admission::NotNewer
     } else {
@@ -128,6 +135,28 @@ fn listed(
         announcement.generation,
         now,
     );
+    status
+}
+
+/// The list was read, but nothing moves backwards. A poller that has just started does not know that
+/// the rules are still the same; it learns it from this condition.
+fn held_back(
+    mut status: WerfBundleStatus,
+    announcement: &Announcement,
+    known: &str,
+    now: Timestamp,
+) -> WerfBundleStatus {
+    let best = &announcement.tag;
+    let statement = Statement {
+        kind: ConditionType::RegistryAvailable,
+        holds: Holds::True,
+        reason: NothingChosen::TagVanished.as_str(),
+        message: format!(
+            "{known} is no longer in the list, the highest left is {best}; nothing moves backwards"
+        ),
+    };
+    let etag = announcement.etag.as_deref();
+    poll_succeeded(&mut status, etag, statement, announcement.generation, now);
     status
 }
 

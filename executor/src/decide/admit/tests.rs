@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::decide::fixtures::{That, at, bundle, digest};
+use crate::decide::poll_report::{Outcome, Report, apply};
 
 fn announcing(tag: &str, digit: char) -> Announcement {
     Announcement {
@@ -60,13 +61,25 @@ fn a_lower_tag_under_other_rules_is_what_the_person_wants() {
 }
 
 #[test]
-fn an_edit_of_anything_else_moves_nothing_backwards() {
+fn an_edit_of_anything_else_moves_nothing_backwards_and_tells_why() {
     let mut bundle = bundle().wanting("v2.0.0", '1');
     bundle.metadata.generation = Some(2);
+    let before = bundle.state().clone();
     let mut announcement = announcing("v1.9.0", '2');
     announcement.generation = 2;
-    let late = admit(Some(&bundle), &announcement, at(5));
-    assert_eq!(late, Admission::NotNewer);
+    let Admission::HeldBack(status) = admit(Some(&bundle), &announcement, at(5)) else {
+        panic!("not held back");
+    };
+    assert_eq!(status.desired_tag, before.desired_tag);
+    assert_eq!(status.announced, before.announced);
+    let condition = condition::find(&status.conditions, ConditionType::RegistryAvailable).unwrap();
+    assert_eq!(condition.reason, "TagVanished");
+    assert_eq!(condition.observed_generation, Some(2));
+    assert!(
+        condition
+            .message
+            .starts_with("v2.0.0 is no longer in the list")
+    );
 }
 
 #[test]
@@ -171,4 +184,31 @@ fn a_registry_without_etags_is_told_in_the_condition() {
     let status = accepted(&bundle(), &announcement);
     let condition = condition::find(&status.conditions, ConditionType::RegistryAvailable).unwrap();
     assert!(condition.message.ends_with("ETag support not detected"));
+}
+
+#[test]
+fn a_registry_without_etags_is_told_once() {
+    let mut announcement = announcing("v1.0.0", '1');
+    announcement.etag = None;
+    let mut bundle = bundle();
+    bundle.status = Some(accepted(&bundle, &announcement));
+    let again = admit(Some(&bundle), &announcement, at(9));
+    assert_eq!(again, Admission::AlreadyKnown);
+    let report = |etag: Option<&str>| Report {
+        uid: "uid-1".to_owned(),
+        generation: 1,
+        outcome: Outcome::Succeeded {
+            etag: etag.map(ToOwned::to_owned),
+            nothing_chosen: None,
+        },
+    };
+    assert_eq!(
+        apply(&bundle, &report(None), at(9)),
+        None,
+        "nothing to write"
+    );
+    let supported = apply(&bundle, &report(Some("e")), at(9)).unwrap();
+    let condition =
+        condition::find(&supported.conditions, ConditionType::RegistryAvailable).unwrap();
+    assert_eq!(condition.message, "The tag list was read");
 }
