@@ -38,9 +38,9 @@ pub struct PollerMetrics {
 /// How a poll ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PollEnd {
-    /// The list was read whole.
+    /// The list was read whole, and what was chosen from it.
     Success,
-    /// It was not.
+    /// Something of it was not.
     Failure(Class),
     /// The process stopped meanwhile.
     Cancelled,

@@ -24,7 +24,7 @@ use crate::io::announce::{Courier, Delivered, verdict_words};
 use crate::io::registry::{Meter, Registry};
 use crate::io::server::{Answer, Ask, Refusal, poll_span};
 use crate::io::watch::WatchEvent;
-use crate::metrics::{PollEnd, PollTimer, PollerMetrics};
+use crate::metrics::{PollTimer, PollerMetrics};
 
 mod changes;
 mod conclude;
@@ -214,10 +214,7 @@ impl Poller {
         if let Some(until) = meter.left_alone_until() {
             self.park(&subscription, until);
         }
-        timer.finish(match &round.listed {
-            Ok(_) => PollEnd::Success,
-            Err(failure) => PollEnd::Failure(failure.class()),
-        });
+        timer.finish(round.end());
         if let Ok(listed) = &round.listed {
             let host = subscription.repository.host();
             self.metrics.answered(host, listed.answer);

@@ -18,7 +18,7 @@ use crate::decide::newest::{Choice, Nothing, Rule, Selection, hold_back};
 use crate::decide::tell::{Outcome, Seen};
 use crate::decide::watched::Subscription;
 use crate::io::registry::{Access, Listing, Query, Registry, RegistryError, Scan};
-use crate::metrics::Answer;
+use crate::metrics::{Answer, PollEnd};
 
 /// After so many answers of "not modified" the list is read in full once: a page can be the same
 /// although a new one has been added behind it.
@@ -60,6 +60,20 @@ pub struct Round {
     pub cache: Option<Cache>,
     /// How it ended for each bundle.
     pub members: Vec<Ended>,
+}
+
+impl Round {
+    /// How it ended, all in all: one bundle that failed is enough for people to want to know.
+    pub fn end(&self) -> PollEnd {
+        let failed = self.members.iter().find_map(|ended| match &ended.outcome {
+            Outcome::Failed(failure) => Some(failure),
+            _ => None,
+        });
+        match self.listed.as_ref().err().or(failed) {
+            Some(failure) => PollEnd::Failure(failure.class()),
+            None => PollEnd::Success,
+        }
+    }
 }
 
 /// A complete list.
@@ -150,7 +164,7 @@ pub async fn poll(
         looked: HashMap::new(),
     };
     let mut ended = Vec::with_capacity(members.len());
-    for (member, rule) in members.into_iter().zip(rule_of) {
+    for (member, rule) in in_turn(members.into_iter().zip(rule_of)) {
         if let Some((_, selection)) = selections.get(rule) {
             ended.push(choose(member, selection, &mut glance).await);
         }
@@ -170,6 +184,20 @@ pub async fn poll(
         cache: Some(cache),
         members: ended,
     }
+}
+
+/// Orders members so that their namespaces take turns: the time of a poll is limited, and whoever
+/// has many bundles that choose differently must not use up what the others' take.
+fn in_turn(members: impl Iterator<Item = (Member, usize)>) -> Vec<(Member, usize)> {
+    let mut turns: HashMap<String, usize> = HashMap::new();
+    let with_turn = |(member, rule): (Member, usize)| {
+        let turn = turns.entry(member.key.namespace.clone()).or_default();
+        *turn += 1;
+        (*turn, (member, rule))
+    };
+    let mut members: Vec<_> = members.map(with_turn).collect();
+    members.sort_by_key(|(turn, _)| *turn);
+    members.into_iter().map(|(_, member)| member).collect()
 }
 
 /// The rules of the members, each once, and which one is whose.

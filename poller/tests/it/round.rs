@@ -12,7 +12,7 @@ use werf_poller::decide::newest::{Nothing, Rule};
 use werf_poller::decide::tell::Outcome;
 use werf_poller::decide::watched::{Known, Subscription, Watched};
 use werf_poller::io::registry::{Limits, Registry};
-use werf_poller::metrics::Answer;
+use werf_poller::metrics::{Answer, PollEnd};
 use werf_poller::poll::round::{Member, Round, poll};
 use werf_shared::backoff::Jitter;
 use werf_shared::bundle::BundleKey;
@@ -81,6 +81,33 @@ async fn a_registry_that_hangs_holds_a_poll_up_once_and_not_for_every_tag() {
         assert_eq!(reason.class(), Class::Timeout);
         assert!(what.starts_with("context deadline exceeded (manifest of v"));
     }
+}
+
+#[tokio::test]
+async fn who_has_many_bundles_leaves_the_others_time() {
+    let registry = Scripted::start(|asked| match asked.target.as_str() {
+        LIST => page(&["v1.0.0", "v2.0.0", "v3.0.0"], &[]),
+        target if target.ends_with("v2.0.0") => crate::scripted::hanging(),
+        _ => manifest(asked, &bundle()),
+    })
+    .await;
+    let subscription = subscription(&registry);
+    let mut members = members(&subscription, &["^1", "^2", "^3"]);
+    members[2].key = BundleKey::new("zebra", "^3");
+    let scan = Duration::from_millis(400);
+    let round = poll(&client(scan), &subscription, members, None).await;
+    assert!(
+        matches!(round.end(), PollEnd::Failure(_)),
+        "{:?}",
+        round.end()
+    );
+    let turns: Vec<_> = round
+        .members
+        .iter()
+        .map(|ended| ended.member.key.name.as_str())
+        .collect();
+    assert_eq!(turns, ["^1", "^3", "^2"]);
+    assert!(matches!(round.members[1].outcome, Outcome::Chosen(..)));
 }
 
 #[tokio::test]
