@@ -136,7 +136,7 @@ async fn with_verdict(answer: Answer, deadline: Instant) -> PollNowResponse {
     if let Some(verdict) = answer.verdict {
         response.verdict = match timeout_at(deadline, verdict).await {
             Ok(Ok(words)) => words,
-            Ok(Err(_)) => "replaced by a newer announcement".to_owned(),
+            Ok(Err(_)) => "withdrawn, the bundle was suspended or deleted".to_owned(),
             Err(_) => "no answer yet, the announcement is being repeated".to_owned(),
         };
     }

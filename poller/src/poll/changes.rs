@@ -61,6 +61,7 @@ impl Poller {
             Change::Rested => {
                 self.courier.forget(key);
                 remembered.told.lost();
+                self.verdicts.remove(key);
                 self.turn_away(key, &Refusal::Resting(key.clone()));
                 info!(
                     bundle.namespace = namespace,
