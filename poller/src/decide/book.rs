@@ -12,6 +12,11 @@ use werf_shared::bundle::BundleKey;
 use super::queue::{Queue, Started};
 use super::schedule;
 use super::watched::{Subscription, Watched};
+use change::compare;
+
+mod change;
+
+pub use change::Change;
 
 /// Every bundle and its next poll.
 #[derive(Debug)]
@@ -43,23 +48,8 @@ pub struct Entry {
     asked: bool,
     /// The poll that runs was not due, but asked for.
     early: bool,
-}
-
-/// What a change of a bundle means for polling.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// A bundle that was not known; it has its first poll planned.
-    Added,
-    /// The spec changed, so it is polled at once.
-    Edited,
-    /// A person set the count of failures to zero, so it is polled at once.
-    Reset,
-    /// It is not polled any more.
-    Rested,
-    /// It cannot be polled, for this reason.
-    Unpollable(String),
-    /// Only our own status came back.
-    Echo,
+    /// When it was, or will be, polled at once because of an edit.
+    hurried: Option<Instant>,
 }
 
 /// When a change comes in.
@@ -107,21 +97,29 @@ impl Book {
         let change = compare(before.as_ref(), &watched, now.telling);
         let entry = match (before, &change) {
             (Some(entry), Change::Echo) => Entry {
-                // While it rests, its rules can change unnoticed.
-                rules_since: entry.rules_since(&watched),
+                // While it rests, its rules can change unnoticed. And the executor may know that
+                // rules which were edited are still the same.
+                rules_since: entry.rules_since(&watched).min(first_rules_since(&watched)),
                 watched,
                 ..entry
             },
             (Some(entry), _) => {
                 self.leave(key, &entry);
+                let at_once = entry.at_once(now.instant, self.asked_every);
+                let hurries = matches!(change, Change::Edited | Change::Reset);
                 Entry {
                     rules_since: entry.rules_since(&watched),
                     // The old failures say nothing about the new spec.
                     failures: 0,
-                    due: now.instant,
-                    scheduled: now.instant,
+                    due: at_once,
+                    scheduled: at_once,
                     asked: true,
                     early: false,
+                    hurried: if hurries {
+                        Some(at_once)
+                    } else {
+                        entry.hurried
+                    },
                     watched,
                 }
             }
@@ -138,6 +136,7 @@ impl Book {
                     scheduled: first,
                     asked: false,
                     early: false,
+                    hurried: None,
                     watched,
                 }
             }
@@ -359,6 +358,16 @@ fn first_rules_since(watched: &Watched) -> i64 {
 }
 
 impl Entry {
+    /// When an edit is polled: at once, but two who undo each other's edits in a loop must not make
+    /// every turn of it a poll.
+    fn at_once(&self, now: Instant, apart: Duration) -> Instant {
+        match self.hurried {
+            Some(planned) if self.asked => now.max(planned),
+            Some(last) => now.max(last + apart),
+            None => now,
+        }
+    }
+
     fn rules_since(&self, watched: &Watched) -> i64 {
         let same =
             self.watched.subscription == watched.subscription && self.watched.rule == watched.rule;
@@ -366,27 +375,6 @@ impl Entry {
             self.rules_since
         } else {
             watched.generation
-        }
-    }
-}
-
-fn compare(before: Option<&Entry>, watched: &Watched, telling: bool) -> Change {
-    let unchanged = before.is_some_and(|entry| entry.watched.generation == watched.generation);
-    let was_active = before.is_some_and(|entry| entry.watched.active().is_some());
-    match (&watched.subscription, before) {
-        (Err(reason), _) if !unchanged => Change::Unpollable(reason.clone()),
-        (Err(_), _) => Change::Echo,
-        (Ok(_), _) if watched.resting && (was_active || before.is_none()) => Change::Rested,
-        (Ok(_), _) if watched.resting => Change::Echo,
-        (Ok(_), None) => Change::Added,
-        (Ok(_), Some(_)) if !unchanged => Change::Edited,
-        (Ok(_), Some(entry)) => {
-            let reset = entry.watched.status.failures > 0 && watched.status.failures == 0;
-            if reset && entry.failures > 0 && !telling {
-                Change::Reset
-            } else {
-                Change::Echo
-            }
         }
     }
 }

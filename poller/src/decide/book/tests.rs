@@ -534,6 +534,50 @@ fn after_a_restart_only_a_tag_of_the_present_spec_holds_back(
 }
 
 #[test]
+fn the_executor_may_know_that_edited_rules_are_the_same() {
+    let clock = Clock::new();
+    let mut book = book(4);
+    let mut held = |watched: Watched| {
+        book.apply(&key("a"), watched.clone(), clock.moment(), Jitter::NONE);
+        let since = book.get(&key("a")).unwrap().rules_since;
+        watched.announced_since(since).is_some()
+    };
+    let mut watched = announced(bundle("u", 1), "v2");
+    assert!(held(watched.clone()));
+    watched.generation = 2;
+    watched.subscription = of("ghcr.io/org/other", "u").subscription;
+    assert!(!held(watched.clone()));
+    watched.status.reported = Some(2);
+    assert!(!held(watched.clone()));
+    watched.status.vanished = true;
+    assert!(held(watched));
+}
+
+#[test]
+fn edits_in_a_loop_are_polled_at_once_and_then_now_and_then() {
+    let clock = Clock::new();
+    let mut book = book(4);
+    let mut polls = 0;
+    let mut last = 0;
+    for tick in 0..200_u32 {
+        let now = clock.0 + Duration::from_millis(100) * tick;
+        let moment = Moment {
+            instant: now,
+            ..clock.moment()
+        };
+        let edited = bundle("u", i64::from(tick) + 1);
+        book.apply(&key("a"), edited, moment, Jitter::NONE);
+        let started = run(&mut book, now, true);
+        polls += started;
+        if started > 0 {
+            last = tick;
+        }
+    }
+    // The first sight, the first edit, and then one in five seconds.
+    assert_eq!((polls, last), (2 + 3, 151));
+}
+
+#[test]
 fn a_bundle_created_again_starts_over() {
     let clock = Clock::new();
     let mut book = book(4);
@@ -600,5 +644,11 @@ proptest! {
                 prop_assert!(polled.contains(subscription));
             }
         }
+        for key in book.missing_from(&HashSet::new()) {
+            prop_assert!(book.remove(&key));
+        }
+        prop_assert!(book.start_due(later + Duration::from_hours(2)).is_empty());
+        prop_assert_eq!(book.wake(), None, "nothing is left of what is gone: {:?}", book);
+        prop_assert!(book.members.is_empty() && book.hosts.is_empty() && book.asked.is_empty());
     }
 }
