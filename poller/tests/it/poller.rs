@@ -297,6 +297,7 @@ async fn a_tag_that_moved_is_announced_again() {
     let mut moved = bundle();
     moved["annotations"] = json!({ "again": "yes" });
     let digest = digest_of(&moved);
+    let request_digest = digest.clone();
     whole
         .registry
         .now_answers(move |asked| match asked.target.as_str() {
@@ -307,6 +308,45 @@ async fn a_tag_that_moved_is_announced_again() {
     assert!(seen.unchanged);
     let request = whole.executor.next_tag().await;
     assert_eq!((request.tag.as_str(), request.digest), ("v1.0.0", digest));
+    for _ in 0..3 {
+        assert_eq!(whole.ask().await.unwrap().tag, "v1.0.0");
+        assert!(whole.executor.was_told_nothing_more(), "told once");
+    }
+    let stored = json!({ "tag": "v1.0.0", "digest": request_digest, "generation": 1 });
+    whole.apply(&json!({ "status": { "announced": stored } }));
+    for _ in 0..3 {
+        assert_eq!(whole.ask().await.unwrap().tag, "v1.0.0");
+        assert!(
+            whole.executor.was_told_nothing_more(),
+            "nor after it is stored"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_registry_without_etags_is_told_once_and_unchanged_polls_tell_nothing() {
+    let mut whole = Whole::start(listing(&["v1.0.0"])).await;
+    whole.apply(&json!({}));
+    assert_eq!(whole.executor.next_tag().await.etag, "");
+    whole.apply(&json!({ "status": announced("v1.0.0") }));
+    for _ in 0..3 {
+        assert!(whole.ask().await.unwrap().unchanged);
+        assert!(whole.executor.was_told_nothing_more());
+    }
+    let with_etag = |asked: &Asked| match asked.target.as_str() {
+        LIST => conditional(asked, "\"e\"", &["v1.0.0"]),
+        _ => manifest(asked, &bundle()),
+    };
+    whole.registry.now_answers(with_etag);
+    whole.ask().await.unwrap();
+    let report = whole.executor.next_report().await;
+    assert!(matches!(report.outcome, Some(Outcome::Succeeded(now)) if now.etag == "\"e\""));
+    whole.registry.now_answers(listing(&["v1.0.0"]));
+    whole.ask().await.unwrap();
+    let report = whole.executor.next_report().await;
+    assert!(matches!(report.outcome, Some(Outcome::Succeeded(now)) if now.etag.is_empty()));
+    whole.ask().await.unwrap();
+    assert!(whole.executor.was_told_nothing_more());
 }
 
 #[tokio::test]
