@@ -154,7 +154,8 @@ fn real_json() -> impl Strategy<Value = Vec<u8>> {
         |(value, at, broken)| {
             let mut bytes = value.to_string().into_bytes();
             let at = at.index(bytes.len());
-            if let Some(broken) = broken {
+            // An `e` among digits makes a number that no `f64` holds.
+            if let Some(broken) = broken.filter(|broken| !broken.eq_ignore_ascii_case(&b'e')) {
                 bytes[at] = broken;
             }
             bytes
