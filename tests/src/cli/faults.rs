@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use clap::Args;
 use testbed::cluster::{Cluster, Lifetime};
 use testbed::faults::plan::{Plan, Workload};
 use testbed::faults::{Bed, Faults as Run, Tally};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::terminal;
 
@@ -29,9 +30,16 @@ pub(super) struct Faults {
 impl Faults {
     /// Plays on a cluster of its own, started for it unless it runs already.
     pub(super) async fn run(self, instance: &str) -> anyhow::Result<ExitCode> {
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
         let cluster = Cluster::start(instance, Lifetime::WhileHeld).await?;
         let started = Instant::now();
-        let tally = self.play(&cluster).await;
+        // Dropped halfway through, the plans take their processes and files along.
+        let tally = tokio::select! {
+            tally = self.play(&cluster) => tally,
+            _ = interrupt.recv() => Err(anyhow!("interrupted")),
+            _ = terminate.recv() => Err(anyhow!("terminated")),
+        };
         if cluster.is_ours() {
             cluster.stop().await?;
         }

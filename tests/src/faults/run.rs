@@ -155,11 +155,11 @@ async fn act(
     };
     report.trace = proxy.seen();
     over?;
+    if plan.fault.is_some() {
+        fired(proxy).await?;
+    }
     quiet(proxy).await?;
     report.trace = proxy.seen();
-    if plan.fault.is_some() && !proxy.has_fired() {
-        bail!("the plan's request was never made");
-    }
 
     let starts = stage.process.starts();
     stage.process.kill();
@@ -207,6 +207,18 @@ async fn looked(
     {
         if Instant::now() > end {
             bail!("a process that is started anew does not look at the bundle");
+        }
+        sleep(LOOK).await;
+    }
+    Ok(())
+}
+
+/// Waits until the planned fault has happened: an Event may be told after all is said and done.
+async fn fired(proxy: &Proxy) -> anyhow::Result<()> {
+    let end = Instant::now() + RESTLESS;
+    while !proxy.has_fired() {
+        if Instant::now() > end {
+            bail!("the plan's request was never made");
         }
         sleep(LOOK).await;
     }
