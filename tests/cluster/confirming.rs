@@ -66,7 +66,17 @@ async fn permit_confirmation(tenant: &Tenant) -> anyhow::Result<()> {
 /// Brings the bundle to where its Job exists and the status does not say so.
 async fn created_and_not_confirmed(tenant: &Tenant) -> anyhow::Result<WerfBundleStatus> {
     tenant.publish("v1.0.0").await?;
-    tenant.follow(json!({"suspend": true})).await?;
+    // The registry lets everybody in; the Job has a Secret all the same.
+    tenant
+        .apply(
+            &json!({"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/basic-auth",
+            "metadata": {"name": "login", "namespace": tenant.namespace},
+            "stringData": {"username": "robot", "password": "first"}}),
+        )
+        .await?;
+    let login = json!({"secretRef": {"name": "login"}});
+    let spec = json!({"suspend": true, "registry": login});
+    tenant.follow(spec).await?;
     forbid_confirmation(tenant).await?;
     tenant.edit(json!({"suspend": false})).await?;
     tenant
@@ -98,6 +108,7 @@ async fn an_executor_killed_between_job_and_confirmation_leaves_one_job_that_run
         let status = tenant.synced("v1.0.0").await?;
         assert_eq!((status.run, status.attempt), (1, 1));
         assert_eq!(jobs_per_attempt(&tenant.jobs().await?), [1]);
+        assert_eq!(tenant.secrets_of_jobs(&tenant.namespace).await?.len(), 1);
         Ok(())
     })
     .await
@@ -116,6 +127,33 @@ async fn a_job_whose_claim_is_given_up_never_runs() -> anyhow::Result<()> {
         assert_ne!(status.history[0].job, given_up);
         let left: Vec<_> = tenant.jobs().await?;
         assert_eq!(left.len(), 1, "the Job that never ran is still there");
+        // Nor is its Secret, which the garbage collector takes away.
+        tenant
+            .eventually("there is one Secret for one Job", async || {
+                Ok(tenant.secrets_of_jobs(&tenant.namespace).await?.len() == 1)
+            })
+            .await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_job_that_waits_with_a_login_nobody_names_any_more_is_made_anew() -> anyhow::Result<()> {
+    in_namespace_roughly("other-files", async |tenant| {
+        let status = created_and_not_confirmed(tenant).await?;
+        let given_up = status.active_job_name.unwrap_or_default();
+        // The same inputs, but the Pod that was made for them waits for a file that is not there.
+        tenant
+            .edit(json!({"registry": {"secretRef": null}}))
+            .await?;
+        permit_confirmation(tenant).await?;
+        let status = tenant.synced("v1.0.0").await?;
+        assert_ne!(status.history[0].job, given_up);
+        tenant
+            .eventually("no Secret is left", async || {
+                Ok(tenant.secrets_of_jobs(&tenant.namespace).await?.is_empty())
+            })
+            .await?;
         Ok(())
     })
     .await

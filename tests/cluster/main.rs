@@ -3,11 +3,14 @@
 //! a service shows the others that it does no harm.
 
 mod bed;
+mod canary;
 mod confirming;
 mod deploying;
 mod failing;
 mod killing;
 mod leaving;
+mod private;
+mod private_registry;
 mod refusing;
 mod scaling;
 mod seeing;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Event, Pod};
+use k8s_openapi::api::core::v1::{Event, Pod, Secret};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
@@ -234,6 +234,14 @@ impl Tenant {
     pub(crate) async fn jobs(&self) -> anyhow::Result<Vec<Job>> {
         let jobs: Api<Job> = Api::namespaced(self.bed.client.clone(), &self.namespace);
         Ok(jobs.list(&ListParams::default()).await?.items)
+    }
+
+    /// The Secrets in a namespace that Jobs own.
+    pub(crate) async fn secrets_of_jobs(&self, namespace: &str) -> anyhow::Result<Vec<Secret>> {
+        let secrets: Api<Secret> = Api::namespaced(self.bed.client.clone(), namespace);
+        let mut listed = secrets.list(&ListParams::default()).await?.items;
+        listed.retain(|secret| secret.owner_references().iter().any(|o| o.kind == "Job"));
+        Ok(listed)
     }
 
     /// Polls now instead of in a minute. A poller that was just killed is asked again.

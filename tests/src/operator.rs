@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::access::Access;
+use crate::components::SEARCH_PATH;
 use crate::image::{self, Directory, File, ImageSpec};
 
 /// The namespace the operator is installed into.
@@ -76,6 +77,18 @@ pub async fn push_images(access: &Access) -> anyhow::Result<Images> {
         receiver: push(access, &receiver).await?,
         busybox: push(access, &image::busybox()?).await?,
     })
+}
+
+/// Pushes an image of a program that this machine has; returns its reference as Pods name it.
+pub async fn push_program(access: &Access, name: &str) -> anyhow::Result<String> {
+    let mut places = SEARCH_PATH
+        .split(':')
+        .map(|folder| Path::new(folder).join(name));
+    let program = places.find(|place| place.is_file());
+    let program = program.with_context(|| format!("this machine has no {name}"))?;
+    let mut image = program_image(name, OPERATOR_USER);
+    add_program(&mut image, &program, name)?;
+    push(access, &image).await
 }
 
 async fn push(access: &Access, spec: &ImageSpec) -> anyhow::Result<String> {
