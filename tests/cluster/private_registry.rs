@@ -1,7 +1,9 @@
 //! A registry of a tenant's own, in the tenant's namespace: it lets nobody in without a password, and
 //! its certificate is signed by an authority that nobody knows.
 
-use anyhow::{Context as _, ensure};
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use reqwest::{Certificate, Client, StatusCode};
@@ -62,7 +64,24 @@ impl<'a> PrivateRegistry<'a> {
         tenant.bed.kubectl(&[&ready[..], &there].concat()).await?;
         let door = tenant.bed.reach(&tenant.namespace, PROGRAM, PORT).await?;
         registry.origin = format!("https://{door}");
+        registry.answers().await?;
         Ok(registry)
+    }
+
+    /// The Pod is ready before the node sends connections to its Service there.
+    async fn answers(&self) -> anyhow::Result<()> {
+        let there = format!("{}/v2/", self.origin);
+        let mut refused = None;
+        for _ in 0..300 {
+            match self.client.get(&there).send().await {
+                Ok(_) => return Ok(()),
+                Err(error) => refused = Some(error),
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Err(anyhow!(
+            "the registry does not answer, the last time: {refused:?}"
+        ))
     }
 
     /// `host:port`, as Pods know it.
