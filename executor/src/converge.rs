@@ -20,6 +20,7 @@ use crate::io::watch::{Again, Failure};
 use crate::io::{bundles, jobs};
 use crate::metrics::ConvergeMetrics;
 
+mod asked;
 mod begin;
 mod follow;
 mod record;
@@ -120,6 +121,9 @@ async fn step(context: &Context, bundle: &WerfBundle) -> Result<Next, ConvergeEr
             let mut finalizers = bundle.finalizers().to_vec();
             finalizers.push(names::FINALIZER.to_owned());
             bundles::set_finalizers(&context.client, bundle, finalizers).await?;
+            Ok(Next::Continue)
+        }
+        Situation::Deploying(_) | Situation::Idle if asked::take_up(context, bundle).await? => {
             Ok(Next::Continue)
         }
         Situation::Deploying(claimed) => Box::pin(follow::follow(context, bundle, &claimed)).await,

@@ -2,6 +2,7 @@
 //! enum or a finished object.
 
 pub mod admit;
+pub mod annotations;
 pub mod inputs;
 pub mod job;
 pub mod log_tail;

@@ -15,6 +15,7 @@
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
+pub mod asked;
 pub mod condition;
 pub mod duration;
 pub mod key;
@@ -57,15 +58,21 @@ pub use status::WerfBundleStatus;
         description = "Whether the wanted tag is deployed."
     ),
     printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
+        description = "Why Ready is what it is, in one word."
     ),
     printcolumn(
         name = "Suspended",
         type_ = "boolean",
         json_path = ".spec.suspend",
-        priority = 1
+        description = "Whether polling and deploying are stopped."
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
     ),
     printcolumn(
         name = "Desired",

@@ -51,6 +51,14 @@ pub mod annotation {
     pub const TRACEPARENT: &str = "operator.werf.io/traceparent";
 }
 
+/// Annotations that people put on bundles; [`asked`](crate::bundle::asked) reads them.
+pub mod wish {
+    /// Deploy now: any value that was not there before.
+    pub const RECONCILE: &str = "operator.werf.io/reconcile";
+    /// With the value of [`RECONCILE`]: deploy even if nothing changed or the bundle is suspended.
+    pub const FORCE: &str = "operator.werf.io/force";
+}
+
 /// What is left of a bundle's name in the name of its Jobs.
 const BUNDLE_PART: usize = 44;
 

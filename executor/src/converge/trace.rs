@@ -9,6 +9,7 @@ use werf_shared::telemetry::propagation;
 /// The parts of a pass that are spans.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Part {
+    Admit,
     ResolveValues,
     CreateJob,
     CollectLogs,
@@ -49,6 +50,7 @@ pub(super) fn span_within(
         };
     }
     let span = match part {
+        Part::Admit => span!("admit"),
         Part::ResolveValues => span!("resolve_values"),
         Part::CreateJob => span!("create_job"),
         Part::CollectLogs => span!("collect_logs"),

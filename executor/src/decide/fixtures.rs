@@ -51,6 +51,7 @@ pub(super) fn bundle() -> WerfBundle {
 /// What a bundle can be made to be.
 pub(super) trait That: Sized {
     fn with(self, change: impl FnOnce(&mut WerfBundleStatus)) -> Self;
+    fn annotated(self, key: &str, value: &str) -> Self;
     fn polled(self) -> Self;
     fn wanting(self, tag: &str, digit: char) -> Self;
     fn deploying(self, inputs_hash: &str) -> Self;
@@ -63,6 +64,12 @@ pub(super) trait That: Sized {
 impl That for WerfBundle {
     fn with(mut self, change: impl FnOnce(&mut WerfBundleStatus)) -> Self {
         change(self.status.get_or_insert_default());
+        self
+    }
+
+    fn annotated(mut self, key: &str, value: &str) -> Self {
+        let annotations = self.metadata.annotations.get_or_insert_default();
+        annotations.insert(key.to_owned(), value.to_owned());
         self
     }
 

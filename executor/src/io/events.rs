@@ -25,6 +25,8 @@ pub enum Reason {
     JobFailed,
     /// Something keeps a Job from being made.
     CannotPrepare,
+    /// Nothing comes of what an annotation asks for.
+    RequestIgnored,
 }
 
 impl Reason {
@@ -34,13 +36,14 @@ impl Reason {
             Self::Synced => "Synced",
             Self::JobFailed => "JobFailed",
             Self::CannotPrepare => "CannotPrepare",
+            Self::RequestIgnored => "RequestIgnored",
         }
     }
 
     const fn event_type(self) -> EventType {
         match self {
             Self::JobCreated | Self::Synced => EventType::Normal,
-            Self::JobFailed | Self::CannotPrepare => EventType::Warning,
+            Self::JobFailed | Self::CannotPrepare | Self::RequestIgnored => EventType::Warning,
         }
     }
 }

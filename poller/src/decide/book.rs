@@ -96,7 +96,7 @@ impl Book {
         };
         let change = compare(before.as_ref(), &watched, now.telling);
         let entry = match (before, &change) {
-            (Some(entry), Change::Echo) => Entry {
+            (Some(entry), Change::Echo | Change::Asked) => Entry {
                 // While it rests, its rules can change unnoticed. And the executor may know that
                 // rules which were edited are still the same.
                 rules_since: entry.rules_since(&watched).min(first_rules_since(&watched)),
@@ -143,6 +143,9 @@ impl Book {
         };
         self.bundles.insert(key.clone(), entry);
         self.join(key);
+        if change == Change::Asked {
+            self.ask(key, now.instant);
+        }
         change
     }
 

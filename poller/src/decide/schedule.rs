@@ -27,10 +27,13 @@ pub const ASKED_EVERY: Duration = Duration::from_secs(5);
 const START: Duration = Duration::from_mins(5);
 
 /// The first poll of a bundle that was just seen: after the rest of its backoff when it is failing,
-/// at once when nothing was chosen for it under its present spec, otherwise soon, at a place that
+/// at once when nothing was chosen for it under its present spec or somebody asks, otherwise soon, at a place that
 /// depends on its uid only, so that a restart does not poll everything at once.
 pub fn first(watched: &Watched, now: Instant, wall: Timestamp, jitter: Jitter) -> Instant {
     let status = &watched.status;
+    if watched.asks() {
+        return now;
+    }
     let chosen = status.announced.as_ref().map(|chosen| chosen.generation);
     if status.failures > 0 && !watched.edited_unseen() {
         let delay = delay_after(status.failures, watched.interval, jitter);

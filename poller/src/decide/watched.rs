@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use werf_shared::bundle::condition::{self, ConditionType};
 use werf_shared::bundle::status::{Announced, Phase};
-use werf_shared::bundle::{LocalReference, WerfBundle, WerfBundleStatus, duration};
+use werf_shared::bundle::{LocalReference, WerfBundle, WerfBundleStatus, asked, duration};
 use werf_shared::repository::Repository;
 use werf_shared::tag::Tag;
 
@@ -33,6 +33,8 @@ pub struct Watched {
     pub interval: Duration,
     /// What to choose.
     pub rule: Rule,
+    /// The value of the annotation that asks for a poll and a deployment now, or what stands for it.
+    pub asked: Option<String>,
     /// What the executor knows.
     pub status: Known,
 }
@@ -77,6 +79,8 @@ pub struct Known {
     pub vanished: bool,
     /// The `ETag` of the last list; empty when there was none.
     pub etag: String,
+    /// The value of that annotation that was taken up last.
+    pub handled: Option<String>,
     /// Syncing, Synced or Failed.
     pub phase: Option<Phase>,
 }
@@ -125,6 +129,7 @@ impl Watched {
                 .unwrap_or(DEFAULT)
                 .clamp(SHORTEST, LONGEST),
             rule,
+            asked: asked::reconcile(bundle),
             status: bundle.status.as_ref().map(Known::of).unwrap_or_default(),
         }
     }
@@ -138,6 +143,11 @@ impl Watched {
     pub fn edited_unseen(&self) -> bool {
         let reported = self.status.reported;
         reported.is_some_and(|reported| reported < self.generation)
+    }
+
+    /// An annotation asks for a poll, and that was not taken up yet.
+    pub fn asks(&self) -> bool {
+        self.asked.is_some() && self.asked != self.status.handled
     }
 
     /// Under the present spec a poller found that the list lost the tag that was announced last.
@@ -167,6 +177,7 @@ impl Known {
             failures: u32::try_from(status.consecutive_failures).unwrap_or_default(),
             last_error: status.last_error_time.as_ref().map(|time| time.0),
             etag: status.last_etag.clone().unwrap_or_default(),
+            handled: status.last_handled_reconcile.clone(),
             phase: status.phase,
         }
     }

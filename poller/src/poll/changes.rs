@@ -58,6 +58,12 @@ impl Poller {
                 bundle.name = name,
                 "Polling at once, the count of failures was reset"
             ),
+            // As often as an annotation can be changed, so not told each time.
+            Change::Asked => debug!(
+                bundle.namespace = namespace,
+                bundle.name = name,
+                "Polling as soon as it may be, an annotation asks for it"
+            ),
             Change::Rested => {
                 self.courier.forget(key);
                 remembered.told.lost();

@@ -2,6 +2,9 @@
 //! executor is told comes out.
 
 use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use axum::response::Response;
@@ -467,6 +470,34 @@ async fn a_suspended_bundle_is_left_alone_until_it_is_not() {
     whole.registry.asked();
     whole.apply(&json!({ "metadata": { "generation": 3 } }));
     assert_eq!(whole.executor.next_tag().await.generation, 3);
+}
+
+#[tokio::test]
+async fn an_annotation_asks_for_a_poll_at_once() {
+    let pushed = Arc::new(AtomicBool::new(false));
+    let script = {
+        let pushed = Arc::clone(&pushed);
+        move |asked: &Asked| match asked.target.as_str() {
+            LIST if pushed.load(SeqCst) => page(&["v1.0.0", "v1.1.0"], &[]),
+            LIST => page(&["v1.0.0"], &[]),
+            _ => manifest(asked, &bundle()),
+        }
+    };
+    let mut whole = Whole::start(script).await;
+    let asking = |value: &str, handled: &str| {
+        let mut status = announced("v1.0.0");
+        merge(&mut status, &json!({ "lastHandledReconcile": handled }));
+        let annotations = json!({ "operator.werf.io/reconcile": value });
+        json!({ "metadata": { "annotations": annotations }, "status": status })
+    };
+    // Seen for the first time, and taken up before.
+    whole.apply(&asking("1", "1"));
+    whole.ask().await.unwrap();
+    assert!(whole.executor.was_told_nothing_more());
+    pushed.store(true, SeqCst);
+    // The executor may be the first to take it up.
+    whole.apply(&asking("2", "2"));
+    assert_eq!(whole.executor.next_tag().await.tag, "v1.1.0");
 }
 
 #[tokio::test]

@@ -48,6 +48,7 @@ pub(crate) fn members(subscription: &Subscription, constraints: &[&str]) -> Vec<
             uid: (*constraint).to_owned(),
             generation: 1,
             resting: false,
+            asked: None,
             subscription: Ok(subscription.clone()),
             interval: Duration::from_mins(15),
             rule: Rule::Matching(constraint.parse().unwrap()),

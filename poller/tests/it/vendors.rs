@@ -51,6 +51,7 @@ impl Bundle {
             uid: "uid".to_owned(),
             generation: 1,
             resting: false,
+            asked: None,
             subscription: Ok(subscription.clone()),
             interval: std::time::Duration::from_mins(15),
             rule: Rule::Newest,

@@ -120,6 +120,11 @@ pub struct WerfBundleStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requested: Option<Requested>,
 
+    /// The value of the annotation `operator.werf.io/reconcile` that was taken up last. A value that is
+    /// longer than 64 characters, or holds others than printable ASCII, is shown as its SHA-256.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_handled_reconcile: Option<String>,
+
     /// The newest ended Jobs, newest first, at most 10.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10))]

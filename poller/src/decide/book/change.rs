@@ -12,6 +12,8 @@ pub enum Change {
     Edited,
     /// A person set the count of failures to zero, so it is polled at once.
     Reset,
+    /// An annotation asks for a poll, so it is polled as soon as people may ask for one again.
+    Asked,
     /// It is not polled any more.
     Rested,
     /// It cannot be polled, for this reason.
@@ -34,8 +36,11 @@ pub(super) fn compare(before: Option<&Entry>, watched: &Watched, telling: bool) 
         (Ok(_), Some(_)) if !unchanged => Change::Edited,
         (Ok(_), Some(entry)) => {
             let reset = entry.watched.status.failures > 0 && watched.status.failures == 0;
+            let asks = watched.asked.is_some() && entry.watched.asked != watched.asked;
             if reset && entry.failures > 0 && !telling {
                 Change::Reset
+            } else if asks {
+                Change::Asked
             } else {
                 Change::Echo
             }

@@ -14,6 +14,7 @@ pub(crate) fn bundle(uid: &str, generation: i64) -> Watched {
         uid: uid.to_owned(),
         generation,
         resting: false,
+        asked: None,
         subscription: Ok(Subscription::anonymous(
             "ghcr.io/org/app".parse().unwrap(),
             false,
@@ -345,6 +346,85 @@ fn a_repository_is_not_polled_as_often_as_people_ask() {
     assert_eq!(book.wake(), Some(second(16) + 15 * MINUTE));
 }
 
+fn asking(value: &str, watched: Watched) -> Watched {
+    Watched {
+        asked: Some(value.to_owned()),
+        ..watched
+    }
+}
+
+#[test]
+fn an_annotation_is_polled_at_once_when_it_changes() {
+    let clock = Clock::new();
+    let mut book = book(4);
+    let second = |n: u64| clock.0 + Duration::from_secs(n);
+    let apply = |book: &mut Book, n, watched| {
+        let moment = Moment {
+            instant: second(n),
+            ..clock.moment()
+        };
+        book.apply(&key("a"), watched, moment, Jitter::NONE)
+    };
+    apply(&mut book, 0, bundle("u", 1));
+    assert_eq!(run(&mut book, second(0), true), 1);
+    for n in [100, 200] {
+        let asked = asking(&n.to_string(), bundle("u", 1));
+        assert_eq!(apply(&mut book, n, asked.clone()), Change::Asked);
+        assert_eq!(run(&mut book, second(n), true), 1);
+        assert_eq!(apply(&mut book, n + 1, asked), Change::Echo);
+    }
+    // Taken away, it asks for nothing.
+    assert_eq!(apply(&mut book, 300, bundle("u", 1)), Change::Echo);
+    let resting = Watched {
+        resting: true,
+        ..bundle("u", 2)
+    };
+    apply(&mut book, 400, resting.clone());
+    assert_eq!(apply(&mut book, 401, asking("3", resting)), Change::Echo);
+    assert_eq!(run(&mut book, second(401), true), 0, "suspended");
+    assert_eq!(book.wake(), None);
+}
+
+#[rstest::rstest]
+#[case::not_taken_up(None, 0)]
+#[case::another_was(Some("1"), 0)]
+#[case::taken_up(Some("2"), 1)]
+fn at_first_sight_an_annotation_asks_unless_it_was_taken_up(
+    #[case] handled: Option<&str>,
+    #[case] waits: u64,
+) {
+    let clock = Clock::new();
+    let mut book = book(4);
+    let mut watched = asking("2", announced(bundle("u", 1), "v1"));
+    watched.status.handled = handled.map(ToOwned::to_owned);
+    book.apply(&key("a"), watched, clock.moment(), Jitter::NONE);
+    let wait = book.wake().unwrap() - clock.0;
+    assert_eq!(wait.as_secs().min(1), waits);
+}
+
+#[test]
+fn an_annotation_that_changes_all_the_time_is_polled_now_and_then() {
+    let clock = Clock::new();
+    let mut book = book(4);
+    book.apply(&key("a"), bundle("u", 1), clock.moment(), Jitter::NONE);
+    assert_eq!(run(&mut book, clock.0, true), 1);
+    let mut polls = 0;
+    for n in 1..=1_200 {
+        let instant = clock.0 + Duration::from_millis(10) * n;
+        let moment = Moment {
+            instant,
+            ..clock.moment()
+        };
+        let asked = asking(&n.to_string(), bundle("u", 1));
+        book.apply(&key("a"), asked, moment, Jitter::NONE);
+        polls += run(&mut book, instant, true);
+    }
+    assert_eq!(polls, 3, "in 12 s");
+    let last = book.wake().unwrap();
+    assert_eq!(run(&mut book, last, true), 1, "the last value is not lost");
+    assert_eq!(book.wake(), Some(last + 15 * MINUTE));
+}
+
 #[test]
 fn an_edit_does_not_wait_for_what_people_asked() {
     let clock = Clock::new();
@@ -591,7 +671,7 @@ fn a_bundle_created_again_starts_over() {
 proptest! {
     /// Whatever happens in whatever order, no poll is lost and none runs twice at once.
     #[test]
-    fn every_active_bundle_keeps_being_polled(steps in proptest::collection::vec((0_u8..6, 0_usize..4, 0_usize..3), 1..80)) {
+    fn every_active_bundle_keeps_being_polled(steps in proptest::collection::vec((0_u8..7, 0_usize..4, 0_usize..3), 1..80)) {
         let mut now = Clock::new().0;
         let mut book = book(1);
         let mut running: Vec<Subscription> = Vec::new();
@@ -611,6 +691,10 @@ proptest! {
                 2 => { book.remove(&key); }
                 3 => { book.ask(&key, now); }
                 4 => now += MINUTE * 7,
+                5 => if let Some(entry) = book.get(&key) {
+                    let watched = asking(&generation.to_string(), entry.watched.clone());
+                    book.apply(&key, watched, moment, Jitter::NONE);
+                }
                 _ => if let Some(subscription) = running.pop() {
                     for (key, entry) in book.members(&subscription) {
                         book.settle(&key, &entry.watched, name > 0, now, Jitter::NONE);
