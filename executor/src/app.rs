@@ -5,20 +5,20 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use kube::Client;
-use kube::runtime::events::{Recorder, Reporter};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tonic::service::Routes;
 use werf_proto::FILE_DESCRIPTOR_SET;
 use werf_proto::v1alpha1::executor_service_server::ExecutorServiceServer;
+use werf_shared::admin;
 use werf_shared::grpc::{self, MAX_MESSAGE_BYTES};
 use werf_shared::readiness::Readiness;
 use werf_shared::supervise::Supervisor;
-use werf_shared::{admin, names};
 
 use crate::args::Config;
 use crate::converge::{self, Context};
+use crate::io::events::Recorder;
 use crate::io::inputs_key;
 use crate::io::watch::BundleWatch;
 use crate::metrics::ConvergeMetrics;
@@ -36,7 +36,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         grpc_listen,
         admin_listen,
         namespace,
-        job_image,
+        job_pod,
         allow_insecure_registries,
         telemetry: _,
     } = config;
@@ -67,18 +67,14 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     supervisor.spawn("executor", {
         let shutdown = shutdown.clone();
         async move {
-            let reporter = Reporter {
-                controller: names::OPERATOR.to_owned(),
-                instance: None,
-            };
             let inputs_key = inputs_key::load(&client, &namespace)
                 .await
                 .context("cannot prepare the key for hashing inputs")?;
             let context = Arc::new(Context {
                 client: client.clone(),
-                recorder: Recorder::new(client.clone(), reporter),
+                recorder: Recorder::new(client.clone()),
                 inputs_key,
-                job_image,
+                job_pod,
                 metrics,
                 allow_insecure_registries,
                 resolving: Semaphore::new(RESOLVING),

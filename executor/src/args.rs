@@ -6,6 +6,8 @@ use clap::Parser;
 use werf_shared::arguments::{Arguments, Problems};
 use werf_shared::telemetry::TelemetryArgs;
 
+use crate::decide::job::pod_settings::{self, PodSettings};
+
 /// Deploys bundles: turns the tags that pollers announce into Jobs and records how they end
 #[derive(Debug, Parser)]
 #[command(name = "executor", version)]
@@ -36,6 +38,33 @@ pub struct Args {
     #[arg(long, env = "EXECUTOR_JOB_IMAGE", default_value = DEFAULT_JOB_IMAGE, value_name = "IMAGE")]
     job_image: String,
 
+    /// Secrets that image is pulled with, by name; they must be in the namespace of each Job
+    #[arg(
+        long,
+        env = "EXECUTOR_JOB_IMAGE_PULL_SECRETS",
+        value_delimiter = ',',
+        value_name = "NAME,…"
+    )]
+    job_image_pull_secrets: Vec<String>,
+
+    /// Labels of the nodes that Jobs may run on
+    #[arg(
+        long,
+        env = "EXECUTOR_JOB_NODE_SELECTOR",
+        value_delimiter = ',',
+        value_name = "KEY=VALUE,…"
+    )]
+    job_node_selector: Vec<String>,
+
+    /// Taints of nodes that Jobs may run on all the same
+    #[arg(
+        long,
+        env = "EXECUTOR_JOB_TOLERATIONS",
+        value_delimiter = ',',
+        value_name = "KEY[=VALUE][:EFFECT],…"
+    )]
+    job_tolerations: Vec<String>,
+
     /// Let bundles name registries that speak plain HTTP; loopback ones always may
     #[arg(long, env = "EXECUTOR_ALLOW_INSECURE_REGISTRIES")]
     allow_insecure_registries: bool,
@@ -56,8 +85,8 @@ pub struct Config {
     pub admin_listen: SocketAddr,
     /// The namespace the operator itself is in.
     pub namespace: String,
-    /// The image with werf that Jobs run.
-    pub job_image: String,
+    /// What the Pods of all Jobs have in common.
+    pub job_pod: PodSettings,
     /// Plain HTTP is allowed to other hosts than this one.
     pub allow_insecure_registries: bool,
     /// Logs and traces.
@@ -73,6 +102,9 @@ impl Arguments for Args {
             admin_listen,
             namespace,
             job_image,
+            job_image_pull_secrets,
+            job_node_selector,
+            job_tolerations,
             allow_insecure_registries,
             telemetry,
         } = self;
@@ -83,15 +115,38 @@ impl Arguments for Args {
         if job_image.is_empty() || job_image.contains(char::is_whitespace) {
             problems.report("--job-image", "is not an image reference");
         }
+        let image_pull_secrets = problems.take(
+            "--job-image-pull-secrets",
+            pod_settings::image_pull_secrets(&named(job_image_pull_secrets)),
+        );
+        let node_selector = problems.take(
+            "--job-node-selector",
+            pod_settings::node_selector(&named(job_node_selector)),
+        );
+        let tolerations = problems.take(
+            "--job-tolerations",
+            pod_settings::tolerations(&named(job_tolerations)),
+        );
         Some(Config {
             grpc_listen: grpc_listen?,
             admin_listen: admin_listen?,
             namespace: namespace?,
-            job_image,
+            job_pod: PodSettings {
+                image: job_image,
+                image_pull_secrets: image_pull_secrets?,
+                node_selector: node_selector?,
+                tolerations: tolerations?,
+            },
             allow_insecure_registries,
             telemetry,
         })
     }
+}
+
+/// A variable that is set and empty names nothing.
+fn named(mut texts: Vec<String>) -> Vec<String> {
+    texts.retain(|text| !text.is_empty());
+    texts
 }
 
 #[cfg(test)]
@@ -112,6 +167,9 @@ mod tests {
             "--grpc-listen=nowhere",
             "--admin-listen=0.0.0.0:99999",
             "--job-image=",
+            "--job-image-pull-secrets=a,B",
+            "--job-node-selector=pool",
+            "--job-tolerations=a:Never",
         ])
         .unwrap_err()
         .to_string();
@@ -120,6 +178,9 @@ mod tests {
             "--admin-listen",
             "--namespace",
             "--job-image",
+            "--job-image-pull-secrets",
+            "--job-node-selector",
+            "--job-tolerations",
         ] {
             assert!(refused.contains(flag), "{flag} in {refused}");
         }

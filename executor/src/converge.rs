@@ -4,7 +4,6 @@
 
 use std::time::Duration;
 
-use kube::runtime::events::Recorder;
 use kube::{Client, ResourceExt};
 use tokio::sync::Semaphore;
 use tracing::{debug, info};
@@ -13,8 +12,10 @@ use werf_shared::error::Class;
 use werf_shared::names;
 
 use crate::decide::inputs::InputsKey;
+use crate::decide::job::pod_settings::PodSettings;
 use crate::decide::plan::{self, Situation};
 use crate::io::api::ApiError;
+use crate::io::events::Recorder;
 use crate::io::sources::FetchError;
 use crate::io::watch::{Again, Failure};
 use crate::io::{bundles, jobs};
@@ -47,8 +48,8 @@ pub struct Context {
     pub recorder: Recorder,
     /// The key that inputs are hashed with.
     pub inputs_key: InputsKey,
-    /// The image with werf in it.
-    pub job_image: String,
+    /// What the Pods of all Jobs have in common.
+    pub job_pod: PodSettings,
     /// What is counted.
     pub metrics: ConvergeMetrics,
     /// Plain HTTP is allowed to other hosts than this one.

@@ -170,7 +170,8 @@ pub struct Converge {
     #[schemars(length(min = 1, max = 253), regex(pattern = schema::SUBDOMAIN_PATTERN))]
     pub service_account_name: Option<String>,
 
-    /// The name of the Helm release; the bundle's name when not set.
+    /// The name of the Helm release; the bundle's name when not set, or its beginning and a hash if
+    /// that is longer than Helm allows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 53), regex(pattern = schema::SUBDOMAIN_PATTERN))]
     pub release_name: Option<String>,

@@ -77,19 +77,56 @@ pub fn job(bundle: &str, tag: &str, uid: &str, run: i64, attempt: i32) -> String
     format!("{readable}-{tag}-{attempt}")
 }
 
+/// The longest name Helm lets a release have.
+const RELEASE_LIMIT: usize = 53;
+
+/// The release of a bundle that names none: the bundle's name or, where that is too long for Helm, its
+/// beginning and a hash.
+pub fn release(bundle: &str) -> String {
+    if bundle.len() <= RELEASE_LIMIT {
+        return bundle.to_owned();
+    }
+    let readable: String = bundle.chars().take(BUNDLE_PART).collect();
+    let readable = readable.trim_end_matches(['-', '.']);
+    format!("{readable}-{}", short_hash(&[bundle]))
+}
+
 /// A label value that stands for a text: the text itself where it is legal, otherwise a hash.
 pub fn label_value(text: &str) -> String {
-    let edge = |c: char| c.is_ascii_alphanumeric();
-    let inner = |c: char| edge(c) || matches!(c, '-' | '_' | '.');
-    let legal = text.len() <= LABEL_LIMIT
-        && text.chars().all(inner)
-        && text.starts_with(edge)
-        && text.ends_with(edge);
-    if legal {
+    if is_label_value(text) {
         text.to_owned()
     } else {
         short_hash(&[text])
     }
+}
+
+/// The text can be a label's value and is not empty.
+pub fn is_label_value(text: &str) -> bool {
+    let edge = |c: char| c.is_ascii_alphanumeric();
+    let inner = |c: char| edge(c) || matches!(c, '-' | '_' | '.');
+    text.len() <= LABEL_LIMIT
+        && text.chars().all(inner)
+        && text.starts_with(edge)
+        && text.ends_with(edge)
+}
+
+/// The text can be a label's key: a name, or a DNS subdomain, a slash and a name.
+pub fn is_label_key(text: &str) -> bool {
+    match text.split_once('/') {
+        Some((prefix, name)) => is_subdomain(prefix) && is_label_value(name),
+        None => is_label_value(text),
+    }
+}
+
+/// The text is a DNS subdomain (RFC 1123) of at most 253 characters, as most objects are named.
+pub fn is_subdomain(text: &str) -> bool {
+    let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let is_label = |label: &str| {
+        label.chars().all(|c| edge(c) || c == '-')
+            && label.starts_with(edge)
+            && label.ends_with(edge)
+    };
+    text.len() <= 253 && text.split('.').all(is_label)
 }
 
 /// Eight hexadecimal digits that stand for some texts. The texts are parted, so that `["ab", "c"]`
@@ -146,6 +183,13 @@ mod tests {
         ) {
             let name = job(&bundle, &tag, "d7c0f5b2-1111-2222-3333-444455556666", run, attempt);
             prop_assert!(is_dns_label(&name), "{}", name);
+        }
+
+        #[test]
+        fn every_bundle_has_a_legal_release(bundle in "[a-z0-9]([-a-z0-9.]{0,250}[a-z0-9])?") {
+            prop_assume!(is_subdomain(&bundle));
+            let release = release(&bundle);
+            prop_assert!(release.len() <= RELEASE_LIMIT && is_subdomain(&release), "{}", release);
         }
 
         #[test]

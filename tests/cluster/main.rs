@@ -9,6 +9,7 @@ mod deploying;
 mod failing;
 mod killing;
 mod leaving;
+mod naming;
 mod private;
 mod private_registry;
 mod refusing;

@@ -167,7 +167,7 @@ async fn create(
             run: stored.run,
             attempt: stored.attempt,
             traceparent: traceparent.as_deref(),
-            image: &context.job_image,
+            pod: &context.job_pod,
         };
         let job = spoil::new_job(&context.client, job::build(&order), &inputs).await?;
         let created = jobs::create(&context.client, &job).await;

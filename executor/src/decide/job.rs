@@ -19,8 +19,10 @@ use super::settings::Settings;
 use super::values::Values;
 
 pub mod files;
+pub mod pod_settings;
 
 use files::Files;
+use pod_settings::PodSettings;
 
 /// The container that runs werf.
 pub const CONTAINER: &str = "werf";
@@ -57,8 +59,8 @@ pub struct JobOrder<'a> {
     pub attempt: i32,
     /// W3C trace context of the span that creates the Job.
     pub traceparent: Option<&'a str>,
-    /// The image with werf in it.
-    pub image: &'a str,
+    /// What the Pods of all Jobs have in common.
+    pub pod: &'a PodSettings,
 }
 
 /// The bundle a Job belongs to.
@@ -193,6 +195,9 @@ fn pod(order: &JobOrder<'_>) -> PodSpec {
         }),
         containers: vec![container(order)],
         volumes: Some(volumes),
+        image_pull_secrets: some(&order.pod.image_pull_secrets),
+        node_selector: Some(order.pod.node_selector.clone()).filter(|it| !it.is_empty()),
+        tolerations: some(&order.pod.tolerations),
         ..PodSpec::default()
     }
 }
@@ -211,7 +216,7 @@ fn container(order: &JobOrder<'_>) -> Container {
     mounts.extend(files(order).mounts());
     Container {
         name: CONTAINER.to_owned(),
-        image: Some(order.image.to_owned()),
+        image: Some(order.pod.image.clone()),
         command: Some(vec!["werf".to_owned()]),
         args: Some(arguments(order)),
         working_dir: Some(HOME.to_owned()),
@@ -305,6 +310,11 @@ fn environment(order: &JobOrder<'_>) -> Vec<EnvVar> {
 
 fn files<'a>(order: &JobOrder<'a>) -> Files<'a> {
     Files::of(order.values, order.access)
+}
+
+/// A list, unless it is empty.
+fn some<T: Clone>(list: &[T]) -> Option<Vec<T>> {
+    (!list.is_empty()).then(|| list.to_vec())
 }
 
 fn seconds(duration: Duration) -> Option<i32> {

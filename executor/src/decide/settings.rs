@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 use werf_shared::bundle::{LocalReference, WerfBundle, duration};
+use werf_shared::names;
 use werf_shared::repository::Repository;
 
 use super::values::{InvalidSource, SourceRef, check};
@@ -96,7 +97,7 @@ impl Settings {
             release: converge
                 .release_name
                 .clone()
-                .unwrap_or_else(|| bundle.name_any()),
+                .unwrap_or_else(|| names::release(&bundle.name_any())),
             cpu: converge.resource_limits.cpu.0.clone(),
             memory: converge.resource_limits.memory.0.clone(),
             log_retention: Duration::from_secs(u64::from(converge.log_retention_days) * 86_400),

@@ -3,16 +3,84 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::Resource;
-use kube::runtime::events::{Event, EventType, Recorder};
+use k8s_openapi::api::events::v1::Event as StoredEvent;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use kube::api::PostParams;
+use kube::runtime::events::{Event, EventType, Recorder as NamingRecorder, Reporter};
+use kube::{Api, Client, Resource};
 use tracing::debug;
 use werf_shared::bundle::WerfBundle;
+use werf_shared::{clock, names};
 
 /// The longest note the apiserver takes is 1024 bytes.
 const NOTE_LIMIT: usize = 1000;
 
 /// An Event is not worth waiting for.
 const DEADLINE: Duration = Duration::from_secs(3);
+
+/// kube names an Event after its object, a dot and the nanoseconds in hexadecimal. Of a longer name no
+/// legal one can be made that way.
+const LONGEST_NAME: usize = 253 - 17;
+
+/// Tells people.
+pub struct Recorder {
+    client: Client,
+    kube: NamingRecorder,
+}
+
+impl Recorder {
+    /// One that tells through `client`.
+    pub fn new(client: Client) -> Self {
+        let reporter = Reporter {
+            controller: names::OPERATOR.to_owned(),
+            instance: None,
+        };
+        Self {
+            kube: NamingRecorder::new(client.clone(), reporter),
+            client,
+        }
+    }
+
+    async fn publish(&self, event: &Event, regarding: &ObjectReference) -> kube::Result<()> {
+        let name = regarding.name.as_deref().unwrap_or_default();
+        if name.len() <= LONGEST_NAME {
+            return self.kube.publish(event, regarding).await;
+        }
+        let namespace = regarding.namespace.as_deref().unwrap_or_default();
+        let events: Api<StoredEvent> = Api::namespaced(self.client.clone(), namespace);
+        events
+            .create(&PostParams::default(), &nameless(event, regarding))
+            .await?;
+        Ok(())
+    }
+}
+
+/// An Event that the apiserver names; unlike kube's, it does not count repetitions.
+fn nameless(event: &Event, regarding: &ObjectReference) -> StoredEvent {
+    StoredEvent {
+        metadata: ObjectMeta {
+            generate_name: Some(format!("{}-", names::OPERATOR)),
+            namespace: regarding.namespace.clone(),
+            ..ObjectMeta::default()
+        },
+        type_: Some(
+            match event.type_ {
+                EventType::Normal => "Normal",
+                EventType::Warning => "Warning",
+            }
+            .to_owned(),
+        ),
+        reason: Some(event.reason.clone()),
+        note: event.note.clone(),
+        action: Some(event.action.clone()),
+        regarding: Some(regarding.clone()),
+        related: event.secondary.clone(),
+        event_time: Some(MicroTime(clock::now())),
+        reporting_controller: Some(names::OPERATOR.to_owned()),
+        reporting_instance: Some(names::OPERATOR.to_owned()),
+        ..StoredEvent::default()
+    }
+}
 
 /// What is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

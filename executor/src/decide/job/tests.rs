@@ -58,6 +58,18 @@ fn built_with(
     let mut settings = Settings::of(&bundle(), false).unwrap();
     change(&mut settings);
     let order = JobOrder {
+        digest,
+        ..order(&settings, values, access)
+    };
+    serde_json::to_value(build(&order)).unwrap()
+}
+
+fn order<'a>(
+    settings: &'a Settings,
+    values: &'a Values,
+    access: &'a RegistryAccess,
+) -> JobOrder<'a> {
+    JobOrder {
         job: "my-app-aaaaaaaa-bbbbbbbb",
         bundle: BundleIdentity {
             namespace: "apps",
@@ -65,18 +77,24 @@ fn built_with(
             uid: "uid-1",
         },
         tag: "v1.0.0",
-        digest,
-        settings: &settings,
+        digest: None,
+        settings,
         values,
         access,
         inputs_hash: "h1",
         run: 4,
         attempt: 2,
         traceparent: Some("00-trace-span-01"),
-        image: "werf:1",
-    };
-    serde_json::to_value(build(&order)).unwrap()
+        pod: &PLAIN,
+    }
 }
+
+static PLAIN: PodSettings = PodSettings {
+    image: String::new(),
+    image_pull_secrets: Vec::new(),
+    node_selector: BTreeMap::new(),
+    tolerations: Vec::new(),
+};
 
 fn arguments(job: &Value) -> Vec<String> {
     let container = &job["spec"]["template"]["spec"]["containers"][0];
@@ -295,6 +313,29 @@ fn all_files_are_in_one_secret_that_is_immutable_and_goes_with_its_job() {
     assert_eq!(keys, ["ca.crt", "config.json", "values.yaml"]);
     let public = RegistryAccess::default();
     assert_eq!(Files::of(&no_values(), &public).secret(&job), None);
+}
+
+#[test]
+fn what_the_operator_says_of_all_pods_is_in_the_pod() {
+    let texts = |text: &str| vec![text.to_owned()];
+    let pod = PodSettings {
+        image: "werf:1".to_owned(),
+        image_pull_secrets: pod_settings::image_pull_secrets(&texts("login")).unwrap(),
+        node_selector: pod_settings::node_selector(&texts("pool=deploy")).unwrap(),
+        tolerations: pod_settings::tolerations(&texts("deploy:NoSchedule")).unwrap(),
+    };
+    let settings = Settings::of(&bundle(), false).unwrap();
+    let job = serde_json::to_value(build(&JobOrder {
+        pod: &pod,
+        ..order(&settings, &no_values(), &RegistryAccess::default())
+    }))
+    .unwrap();
+    let pod = &job["spec"]["template"]["spec"];
+    assert_eq!(pod["containers"][0]["image"], "werf:1");
+    assert_eq!(pod["imagePullSecrets"], json!([{"name": "login"}]));
+    assert_eq!(pod["nodeSelector"], json!({"pool": "deploy"}));
+    let toleration = json!({"key": "deploy", "operator": "Exists", "effect": "NoSchedule"});
+    assert_eq!(pod["tolerations"], json!([toleration]));
 }
 
 #[test]
