@@ -2,6 +2,11 @@
 //! nothing. Without the feature `seeded-bugs`, which nothing that is shipped is built with, every
 //! question here is answered with a constant "no", and nothing of this is in the program.
 
+use std::sync::atomic::AtomicI32;
+
+/// The attempts that this process has begun, for [`Bug::AttemptsResetAtStart`].
+pub static ATTEMPTS: AtomicI32 = AtomicI32::new(0);
+
 /// A bug on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
@@ -29,6 +34,8 @@ pub enum Bug {
     OptionalSwallowsForbidden,
     /// Values from Secrets are arguments.
     SecretInArguments,
+    /// Attempts are counted in memory.
+    AttemptsResetAtStart,
     /// The bundle is read from a cache of any age.
     StaleRead,
 }
@@ -63,6 +70,7 @@ impl Bug {
             Self::RunBeforeConfirmed => "run-before-confirmed",
             Self::OptionalSwallowsForbidden => "optional-swallows-forbidden",
             Self::SecretInArguments => "secret-in-arguments",
+            Self::AttemptsResetAtStart => "attempts-reset-at-start",
             Self::StaleRead => "stale-read",
         }
     }

@@ -20,24 +20,40 @@ mod invariants;
 mod job_controller;
 pub mod plan;
 mod process;
+mod progress;
 mod proxy;
 mod run;
 mod seeded;
 mod workload;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use futures::StreamExt as _;
-use futures::stream;
+use futures::stream::FuturesUnordered;
 
 use self::bed::ACCOUNT;
-pub use self::bed::Bed;
+pub use self::bed::{Bed, clean_up};
 use self::end_state::Outcome;
-use self::plan::{Action, Plan, Workload};
+pub use self::enumerate::Depth;
+use self::plan::{Plan, Workload};
 use self::run::Report;
+use self::seeded::Seeded;
 
 /// Plans at the same time. Each waits most of the time.
 const AT_ONCE: usize = 10;
+
+/// What is to be played.
+#[derive(Debug, Default)]
+pub struct Choice {
+    /// These workloads, with what goes wrong in them.
+    pub workloads: Vec<(Workload, Depth)>,
+    /// These plans.
+    pub plans: Vec<Plan>,
+    /// The plans that find seeded bugs: with the bugs, where each has to break something; and
+    /// without, where nothing may break.
+    pub seeded: bool,
+}
 
 /// What came of many plans.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -48,129 +64,119 @@ pub struct Tally {
     pub violations: usize,
 }
 
-/// Plays plans on a cluster.
-pub struct Faults<'a> {
-    bed: &'a Bed,
+/// Plays plans on a cluster; `tell` gets a line at a time.
+pub async fn play(bed: &Bed, choice: Choice, tell: &dyn Fn(String)) -> Tally {
+    let mut run = Run::new(choice, tell);
+    let mut playing = FuturesUnordered::new();
+    let mut number = 0;
+    loop {
+        while playing.len() < AT_ONCE
+            && let Some(plan) = run.waiting.pop_front()
+        {
+            number += 1;
+            let expected = run.expected.get(&plan.workload).cloned();
+            playing.push(run::run(bed, plan, number, expected));
+        }
+        let Some(report) = playing.next().await else {
+            break;
+        };
+        run.ended(&report);
+    }
+    run.told()
+}
+
+/// A run of many plans.
+struct Run<'a> {
     tell: &'a dyn Fn(String),
-    next: std::cell::Cell<usize>,
-    expected: HashMap<Workload, Outcome>,
+    depths: HashMap<Workload, Depth>,
+    /// To be played when it is known what their workload leaves without a fault.
+    later: HashMap<Workload, Vec<Plan>>,
+    waiting: VecDeque<Plan>,
+    expected: HashMap<Workload, Arc<Outcome>>,
+    seeded: Vec<Seeded>,
+    found: usize,
     tally: Tally,
 }
 
-impl<'a> Faults<'a> {
-    /// Plays on `bed`; `tell` gets a line at a time.
-    pub fn new(bed: &'a Bed, tell: &'a dyn Fn(String)) -> Self {
+impl<'a> Run<'a> {
+    fn new(choice: Choice, tell: &'a dyn Fn(String)) -> Self {
+        let mut plans = choice.plans;
+        let seeded = if choice.seeded {
+            seeded::all()
+        } else {
+            Vec::new()
+        };
+        let mut waiting = VecDeque::new();
+        if choice.seeded {
+            plans.extend(seeded::without_bugs());
+        }
+        for seeded in &seeded {
+            if seeded.is_compared() {
+                plans.push(seeded.plan.clone());
+            } else {
+                waiting.push_back(seeded.plan.clone());
+            }
+        }
+        let mut workloads: Vec<_> = choice.workloads.iter().map(|(one, _)| *one).collect();
+        workloads.extend(plans.iter().map(|plan| plan.workload));
+        // Slow ones first, so that they do not come last.
+        workloads.sort_unstable_by_key(|workload| std::cmp::Reverse(*workload));
+        workloads.dedup();
+        waiting.extend(workloads.into_iter().map(Plan::without_fault));
+        let mut later = HashMap::<_, Vec<_>>::new();
+        for plan in plans {
+            later.entry(plan.workload).or_default().push(plan);
+        }
         Self {
-            bed,
             tell,
-            next: std::cell::Cell::new(1),
+            depths: choice.workloads.into_iter().collect(),
+            later,
+            waiting,
             expected: HashMap::new(),
+            seeded,
+            found: 0,
             tally: Tally::default(),
         }
     }
 
-    /// What came of it all.
-    pub const fn tally(&self) -> Tally {
-        self.tally
+    /// A plan has come to its end.
+    fn ended(&mut self, report: &Report) {
+        if !self.judge_seeded(report) {
+            self.judge(report);
+        }
+        let plan = &report.plan;
+        let first = plan.fault.is_none() && plan.bug.is_none();
+        if first && !self.expected.contains_key(&plan.workload) {
+            self.go_on(report);
+        }
     }
 
-    /// Plays every fault at every request of a workload.
-    pub async fn enumerate(&mut self, workload: Workload) {
-        let Some(trace) = self.without_fault(workload).await else {
+    /// What a workload leaves without a fault is what it has to leave with one.
+    fn go_on(&mut self, report: &Report) {
+        let workload = report.plan.workload;
+        let Some(outcome) = report.outcome.clone().filter(|_| report.is_well()) else {
             return;
         };
-        let plans = enumerate::plans(workload, &trace);
-        let requests = trace.iter().filter(|call| call.changes_something()).count();
+        self.expected.insert(workload, Arc::new(outcome));
+        // Plans with bugs are waited for longest.
+        let plans = self.later.remove(&workload).unwrap_or_default();
+        self.waiting.extend(plans);
+        let Some(depth) = self.depths.get(&workload) else {
+            return;
+        };
+        let plans = enumerate::plans(workload, &report.trace, *depth);
+        let writes = report.trace.iter().filter(|call| call.changes_something());
         (self.tell)(format!(
-            "{workload:?}: {requests} writes, {} plans",
+            "{workload:?}: {} writes, {} plans",
+            writes.count(),
             plans.len()
         ));
-        self.judge_all(plans).await;
-    }
-
-    /// Plays only the kills of [`Self::enumerate`].
-    pub async fn kill_at_every_write(&mut self, workload: Workload) {
-        if let Some(trace) = self.without_fault(workload).await {
-            let mut plans = enumerate::plans(workload, &trace);
-            plans.retain(|plan| {
-                let fault = plan.fault.as_ref();
-                fault.is_some_and(|fault| fault.action == Action::Kill9)
-            });
-            self.judge_all(plans).await;
-        }
-    }
-
-    /// Plays some plans, in whatever order.
-    pub async fn play(&mut self, plans: Vec<Plan>) {
-        for workload in plans.iter().map(|plan| plan.workload).collect::<Vec<_>>() {
-            if !self.expected.contains_key(&workload) {
-                self.without_fault(workload).await;
-            }
-        }
-        self.judge_all(plans).await;
-    }
-
-    /// Plays the plans that find seeded bugs, with the bugs: each has to break something; and
-    /// without, where nothing may break.
-    pub async fn seeded(&mut self) {
-        self.play(seeded::without_bugs()).await;
-        let all = seeded::all();
-        let plans = all.iter().map(|seeded| seeded.plan.clone()).collect();
-        let mut found = 0;
-        for report in self.reports(plans).await {
-            self.tally.plans += 1;
-            let plan = &report.plan;
-            let breaks = all.iter().find(|seeded| seeded.plan == *plan);
-            let breaks = breaks.map_or("", |seeded| seeded.breaks);
-            let mut broken = report.violations.iter();
-            if let Some(line) = broken.find(|line| line.starts_with(breaks)) {
-                found += 1;
-                let line = line.lines().next().unwrap_or_default();
-                (self.tell)(format!("found: {plan}: {line}"));
-            } else {
-                self.tally.violations += 1;
-                let (yaml, instead) = (plan.to_yaml(), report.violations.join("\n  "));
-                (self.tell)(format!(
-                    "NOT FOUND, {breaks} holds: {plan}\n  {instead}\n{yaml}"
-                ));
-            }
-        }
-        let count = all.len();
-        (self.tell)(format!("seeded bugs: {found} of {count} found"));
-    }
-
-    /// Plays a workload without a fault: what it leaves is what it has to leave with one.
-    async fn without_fault(&mut self, workload: Workload) -> Option<Vec<call::Call>> {
-        let plan = Plan::without_fault(workload);
-        let report = run::run(self.bed, plan, self.number(), None).await;
-        let trace = report.trace.clone();
-        let outcome = report.outcome.clone();
-        let well = report.violations.is_empty();
-        self.judge(&report);
-        self.expected.insert(workload, outcome?);
-        well.then_some(trace)
-    }
-
-    async fn judge_all(&mut self, plans: Vec<Plan>) {
-        for report in self.reports(plans).await {
-            self.judge(&report);
-        }
-    }
-
-    async fn reports(&self, plans: Vec<Plan>) -> Vec<Report> {
-        let running = plans.into_iter().map(|plan| {
-            let expected = self.expected.get(&plan.workload);
-            run::run(self.bed, plan, self.number(), expected)
-        });
-        stream::iter(running)
-            .buffer_unordered(AT_ONCE)
-            .collect()
-            .await
+        self.waiting.extend(plans);
     }
 
     fn judge(&mut self, report: &Report) {
         self.tally.plans += 1;
-        if report.violations.is_empty() {
+        if report.is_well() {
             return;
         }
         self.tally.violations += 1;
@@ -182,7 +188,37 @@ impl<'a> Faults<'a> {
         ));
     }
 
-    fn number(&self) -> usize {
-        self.next.replace(self.next.get() + 1)
+    /// Judges a plan that has to find a seeded bug; `false` for any other.
+    fn judge_seeded(&mut self, report: &Report) -> bool {
+        let plan = &report.plan;
+        let Some(seeded) = self.seeded.iter().find(|seeded| seeded.plan == *plan) else {
+            return false;
+        };
+        self.tally.plans += 1;
+        let breaks = seeded.breaks;
+        let told = |line: &&String| breaks.iter().any(|name| line.starts_with(name));
+        if let Some(line) = report.violations.iter().find(told) {
+            self.found += 1;
+            let line = line.lines().next().unwrap_or_default();
+            (self.tell)(format!("found: {plan}: {line}"));
+        } else {
+            self.tally.violations += 1;
+            let (yaml, instead) = (plan.to_yaml(), report.violations.join("\n  "));
+            let breaks = breaks.join(" and ");
+            (self.tell)(format!(
+                "NOT FOUND, {breaks} holds: {plan}\n  {instead}\n{yaml}"
+            ));
+        }
+        true
+    }
+
+    /// What came of it all. Plans that never came to be played, because their workload does not even
+    /// end well without a fault, were counted with that.
+    fn told(self) -> Tally {
+        if !self.seeded.is_empty() {
+            let (found, count) = (self.found, self.seeded.len());
+            (self.tell)(format!("seeded bugs: {found} of {count} found"));
+        }
+        self.tally
     }
 }

@@ -1,6 +1,8 @@
 //! A bundle that is in the middle of nothing: is there anything to deploy, and can it be deployed
 //! now?
 
+use std::sync::atomic::Ordering;
+
 use kube::ResourceExt;
 use tracing::Instrument;
 use werf_shared::bundle::{WerfBundle, WerfBundleStatus};
@@ -22,6 +24,7 @@ use crate::decide::status::{self, NewRun, Standing};
 use crate::decide::values::{self, Values};
 use crate::io::accounts::{self, Missing};
 use crate::io::{jobs, sources};
+use crate::seeded::{self, Bug};
 
 /// Starts what has to be started for a bundle that is in the middle of nothing.
 pub(super) async fn begin(context: &Context, bundle: &WerfBundle) -> Result<Next, ConvergeError> {
@@ -48,7 +51,10 @@ pub(super) async fn begin(context: &Context, bundle: &WerfBundle) -> Result<Next
     let uid = bundle.uid().unwrap_or_default();
     let key = &context.inputs_key;
     let inputs_hash = inputs::hash(key, &uid, &tag, digest.as_deref(), &settings, &values);
-    let stored = bundle.status.clone().unwrap_or_default();
+    let mut stored = bundle.status.clone().unwrap_or_default();
+    if seeded::has(Bug::AttemptsResetAtStart) {
+        stored.attempt = seeded::ATTEMPTS.load(Ordering::Relaxed);
+    }
     let now = clock::now();
     let retries = settings.retry_limit;
     let step = plan::step(&stored, requested, force, &inputs_hash, retries, now);
@@ -96,6 +102,9 @@ pub(super) async fn begin(context: &Context, bundle: &WerfBundle) -> Result<Next
         _ => status::claim_retry(bundle, job_name, now),
     };
     patch_status(context, bundle, claimed).await?;
+    if seeded::has(Bug::AttemptsResetAtStart) {
+        seeded::ATTEMPTS.fetch_add(1, Ordering::Relaxed);
+    }
     Ok(Next::Continue)
 }
 

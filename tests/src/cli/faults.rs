@@ -8,7 +8,7 @@ use anyhow::{Context as _, anyhow};
 use clap::Args;
 use testbed::cluster::{Cluster, Lifetime};
 use testbed::faults::plan::{Plan, Workload};
-use testbed::faults::{Bed, Faults as Run, Tally};
+use testbed::faults::{self, Bed, Choice, Depth, Tally};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::terminal;
@@ -20,7 +20,7 @@ pub(super) struct Faults {
     #[arg(long, value_name = "FILE")]
     plan: Vec<PathBuf>,
     /// Only this workload, with every fault at every request; can be given several times.
-    #[arg(long, value_name = "W1…W7", conflicts_with = "plan")]
+    #[arg(long, value_name = "W1…W10", conflicts_with = "plan")]
     workload: Vec<Workload>,
     /// Only the seeded bugs.
     #[arg(long, conflicts_with_all = ["plan", "workload"])]
@@ -42,6 +42,8 @@ impl Faults {
         };
         if cluster.is_ours() {
             cluster.stop().await?;
+        } else if tally.is_err() {
+            faults::clean_up(&cluster).await?;
         }
         let Tally { plans, violations } = tally?;
         terminal::print(format!("took {} s", started.elapsed().as_secs()));
@@ -51,25 +53,20 @@ impl Faults {
 
     async fn play(&self, cluster: &Cluster) -> anyhow::Result<Tally> {
         let bed = Bed::prepare(cluster).await?;
-        let mut run = Run::new(&bed, &terminal::print);
-        if !self.plan.is_empty() {
-            let plans: anyhow::Result<Vec<_>> = self.plan.iter().map(read).collect();
-            run.play(plans?).await;
-            return Ok(run.tally());
-        }
-        let everything = !self.seeded && self.workload.is_empty();
+        let plans: anyhow::Result<Vec<_>> = self.plan.iter().map(read).collect();
+        let everything = self.plan.is_empty() && !self.seeded && self.workload.is_empty();
         let workloads: &[Workload] = if everything {
             &Workload::ENUMERATED
         } else {
             &self.workload
         };
-        for workload in workloads {
-            run.enumerate(*workload).await;
-        }
-        if everything || self.seeded {
-            run.seeded().await;
-        }
-        Ok(run.tally())
+        let all = workloads.iter().map(|one| (*one, Depth::Everything));
+        let choice = Choice {
+            workloads: all.collect(),
+            plans: plans?,
+            seeded: everything || self.seeded,
+        };
+        Ok(faults::play(&bed, choice, &terminal::print).await)
     }
 }
 

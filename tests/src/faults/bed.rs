@@ -1,26 +1,32 @@
 //! What all plans of a run share: the cluster with the CRD and the executor's rights, the executor's
 //! programs, and a token of its ServiceAccount.
 
+use std::fs::File;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
-use k8s_openapi::api::core::v1::ServiceAccount;
-use kube::api::{Patch, PatchParams, PostParams};
+use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client, Config};
+use kube::{Api, Client, Config, ResourceExt as _};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::process::Command;
 
+use super::history::Kind;
 use super::proxy::Upstream;
+use super::workload::BUNDLE;
 use crate::access::Access;
 use crate::cluster::Cluster;
 use crate::operator::{self, NAMESPACE, checkout};
 
 /// The ServiceAccount of Jobs in every plan's namespace.
 pub(super) const ACCOUNT: &str = "deployer";
+
+/// The label of every plan's namespace; its value is the run's.
+const LABEL: &str = "faults.testbed.werf.io/run";
 
 /// Longer than any run.
 const TOKEN_SECONDS: i64 = 4 * 3600;
@@ -34,12 +40,16 @@ pub struct Bed {
     /// Tells the namespaces of this run from those of an earlier one on the same cluster.
     pub(super) run: String,
     network: u8,
+    /// Two runs on one cluster would take each other's namespaces away.
+    _alone: File,
 }
 
 impl Bed {
     /// Prepares a cluster. An operator that runs in it already would take part.
     pub async fn prepare(cluster: &Cluster) -> anyhow::Result<Self> {
+        let alone = lock(cluster)?;
         let client = cluster.client().await?;
+        clean_up(cluster).await?;
         let access = Access::local(cluster)?;
         let deployments = ["get", "deployments", "-n", NAMESPACE, "-o", "name"];
         let running = access.kubectl(&deployments).await.unwrap_or_default();
@@ -60,6 +70,7 @@ impl Bed {
             folder,
             network: rand::random_range(64..=254),
             run: format!("{:06x}", rand::random::<u32>() >> 8),
+            _alone: alone,
         })
     }
 
@@ -82,9 +93,10 @@ impl Bed {
 
     /// Makes a namespace with an account for Jobs.
     pub(super) async fn make_namespace(&self, name: &str) -> anyhow::Result<()> {
-        let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(self.client.clone());
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
         let params = PostParams::default();
-        let namespace = json!({"metadata": {"name": name}});
+        let labels = json!({LABEL: self.run});
+        let namespace = json!({"metadata": {"name": name, "labels": labels}});
         namespaces
             .create(&params, &serde_json::from_value(namespace)?)
             .await?;
@@ -98,17 +110,7 @@ impl Bed {
 
     /// Lets go of a namespace; what is in it goes while other plans run.
     pub(super) async fn drop_namespace(&self, name: &str) -> anyhow::Result<()> {
-        let bundles = super::history::Kind::Bundle.api(&self.client, name);
-        let nothing = Patch::Merge(json!({"metadata": {"finalizers": null}}));
-        // There may be no bundle.
-        let _ = bundles
-            .patch(super::workload::BUNDLE, &PatchParams::default(), &nothing)
-            .await;
-        let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(self.client.clone());
-        namespaces
-            .delete(name, &kube::api::DeleteParams::default())
-            .await?;
-        Ok(())
+        drop_namespace(&self.client, name).await
     }
 
     /// Writes the kubeconfig of a process: a plain address, and its own token.
@@ -122,6 +124,43 @@ impl Bed {
         std::fs::write(path, kubeconfig.to_string())
             .with_context(|| format!("cannot write {}", path.display()))
     }
+}
+
+/// Takes away what plans that were interrupted have left on a cluster.
+pub async fn clean_up(cluster: &Cluster) -> anyhow::Result<()> {
+    let client = cluster.client().await?;
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    for left in namespaces
+        .list(&ListParams::default().labels(LABEL))
+        .await?
+    {
+        if left.metadata.deletion_timestamp.is_none() {
+            drop_namespace(&client, &left.name_any()).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn drop_namespace(client: &Client, name: &str) -> anyhow::Result<()> {
+    let bundles = Kind::Bundle.api(client, name);
+    let nothing = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+    // There may be no bundle.
+    let _ = bundles
+        .patch(BUNDLE, &PatchParams::default(), &nothing)
+        .await;
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    match namespaces.delete(name, &DeleteParams::default()).await {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        deleted => Ok(deleted.map(|_| ())?),
+    }
+}
+
+fn lock(cluster: &Cluster) -> anyhow::Result<File> {
+    let path = cluster.kubeconfig().with_file_name("faults.lock");
+    let file = File::create(&path).with_context(|| path.display().to_string())?;
+    file.try_lock()
+        .context("another run of fault tests is on this cluster: use another instance")?;
+    Ok(file)
 }
 
 async fn install(access: &Access) -> anyhow::Result<()> {

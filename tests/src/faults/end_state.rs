@@ -77,7 +77,17 @@ fn compare(path: &str, expected: &Value, found: &Value, lines: &mut Vec<String>)
             }
         }
         (a, b) if a == b => {}
-        (a, b) => lines.push(format!("{path}: {b} instead of {a}")),
+        (a, b) => lines.push(format!("{path}: {} instead of {}", short(b), short(a))),
+    }
+}
+
+/// Whole objects are not read in a message.
+fn short(value: &Value) -> String {
+    const LENGTH: usize = 300;
+    let text = value.to_string();
+    match text.char_indices().nth(LENGTH) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
     }
 }
 

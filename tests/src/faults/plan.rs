@@ -2,6 +2,7 @@
 //! file, and replays from the file alone.
 
 use std::fmt;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
@@ -57,7 +58,19 @@ impl fmt::Display for Plan {
 }
 
 /// What is done while something goes wrong; see `workload.rs`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    clap::ValueEnum,
+)]
 pub enum Workload {
     /// A first deployment.
     #[value(name = "W1")]
@@ -80,11 +93,22 @@ pub enum Workload {
     /// The bundle is deleted and another one made under its name.
     #[value(name = "W7")]
     W7,
+    /// A tag that fails, fails again, and is given up.
+    #[value(name = "W10")]
+    W10,
 }
 
 impl Workload {
     /// Those whose every request is tried with every fault.
-    pub const ENUMERATED: [Self; 6] = [Self::W1, Self::W2, Self::W4, Self::W5, Self::W6, Self::W7];
+    pub const ENUMERATED: [Self; 7] = [
+        Self::W1,
+        Self::W2,
+        Self::W4,
+        Self::W5,
+        Self::W6,
+        Self::W7,
+        Self::W10,
+    ];
 }
 
 /// What goes wrong with which request.
@@ -97,12 +121,49 @@ pub struct Fault {
     pub side: Side,
     /// What happens.
     pub action: Action,
+    /// What the request is held for before anything happens to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Until>,
+}
+
+/// What a request is held for, so that what happens meanwhile is no matter of time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Until {
+    /// The apiserver has answered this other request of the process's.
+    Answered(Trigger),
+    /// So many announcements were acknowledged.
+    Acknowledged(usize),
+}
+
+impl Until {
+    /// How long a request is held at most: less than whoever made it waits for an answer. Without its
+    /// bug an executor may never do what is waited for.
+    pub(super) const fn limit(&self) -> Duration {
+        match self {
+            Self::Answered(_) => Duration::from_secs(8),
+            Self::Acknowledged(_) => Duration::from_secs(3),
+        }
+    }
+}
+
+impl fmt::Display for Until {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Answered(trigger) => write!(f, "{trigger} was answered"),
+            Self::Acknowledged(count) => write!(f, "{count} announcements were acknowledged"),
+        }
+    }
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (side, trigger) = (format!("{:?}", self.side).to_lowercase(), &self.trigger);
-        write!(f, "{} {side} {trigger}", self.action)
+        write!(f, "{} {side} {trigger}", self.action)?;
+        match &self.until {
+            Some(until) => write!(f, " until {until}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -147,7 +208,14 @@ impl Trigger {
 
 impl fmt::Display for Trigger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} #{}", self.verb, self.resource, self.nth)
+        let Self {
+            verb,
+            resource,
+            nth,
+            ..
+        } = self;
+        let name = self.name.as_ref().map(|name| format!("/{name}"));
+        write!(f, "{verb} {resource}{} #{nth}", name.unwrap_or_default())
     }
 }
 
@@ -175,6 +243,8 @@ pub enum Action {
     Reply(Reply),
     /// It takes so many milliseconds longer.
     Delay(u64),
+    /// Nothing but the wait.
+    Hold,
     /// Somebody else makes an object of the same name first, one that looks as if it had succeeded.
     Squat,
 }
@@ -197,6 +267,7 @@ impl fmt::Display for Action {
             Self::Drop => f.write_str("drop"),
             Self::Reply(reply) => write!(f, "{}", reply.code),
             Self::Delay(millis) => write!(f, "{millis} ms"),
+            Self::Hold => f.write_str("hold"),
             Self::Squat => f.write_str("squat"),
         }
     }
@@ -230,6 +301,7 @@ mod tests {
             Action::Drop,
             Action::Reply(reply),
             Action::Delay(300),
+            Action::Hold,
             Action::Squat,
         ] {
             let trigger = Trigger {
@@ -239,21 +311,24 @@ mod tests {
                 nth: 2,
                 times: 3,
             };
-            let plan = Plan {
-                workload: Workload::W4,
-                bug: Some("random-job-name".to_owned()),
-                fault: Some(Fault {
-                    trigger,
-                    side: Side::Before,
-                    action,
-                }),
-            };
-            assert_eq!(
-                Plan::parse(&plan.to_yaml()).unwrap(),
-                plan,
-                "{}",
-                plan.to_yaml()
-            );
+            for until in [
+                None,
+                Some(Until::Acknowledged(2)),
+                Some(Until::Answered(trigger.clone())),
+            ] {
+                let plan = Plan {
+                    workload: Workload::W4,
+                    bug: Some("random-job-name".to_owned()),
+                    fault: Some(Fault {
+                        trigger: trigger.clone(),
+                        side: Side::Before,
+                        action: action.clone(),
+                        until,
+                    }),
+                };
+                let yaml = plan.to_yaml();
+                assert_eq!(Plan::parse(&yaml).unwrap(), plan, "{yaml}");
+            }
         }
     }
 }

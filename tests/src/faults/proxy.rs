@@ -30,6 +30,7 @@ use super::call::{self, Call};
 use super::history::Kind;
 use super::plan::{Action, Fault, Reply, Side};
 use super::process::Process;
+use super::progress::Progress;
 
 type Body = UnsyncBoxBody<Bytes, reqwest::Error>;
 
@@ -91,6 +92,7 @@ pub(super) struct Proxy {
     /// Somebody else, who makes objects too.
     stranger: kube::Client,
     fault: Option<Fault>,
+    progress: Arc<Progress>,
     matched: AtomicUsize,
     fired: AtomicUsize,
     /// Requests without an answer so far, watches apart.
@@ -106,6 +108,7 @@ impl Proxy {
         process: Arc<Process>,
         stranger: kube::Client,
         fault: Option<Fault>,
+        progress: Arc<Progress>,
     ) -> Self {
         Self {
             upstream,
@@ -113,6 +116,7 @@ impl Proxy {
             process,
             stranger,
             fault,
+            progress,
             matched: AtomicUsize::new(0),
             fired: AtomicUsize::new(0),
             open: AtomicUsize::new(0),
@@ -194,16 +198,25 @@ impl Proxy {
             hand_over(&mut request).map_err(|_| Cut)?;
         }
         let Some(fault) = fault else {
-            return self.forward(request).await;
+            return self.forward(call, request).await;
         };
+        if let Some(until) = &fault.until {
+            self.progress.hold(until).await;
+        }
         match fault.side {
-            Side::Before => self.before(fault.action, request).await,
+            Side::Before => self.before(fault.action, call, request).await,
             Side::Committed => {
-                whole(self.forward(request).await?).await?;
-                self.instead(&fault.action)
+                let answer = whole(self.forward(call, request).await?).await?;
+                match fault.action {
+                    Action::Delay(millis) => {
+                        tokio::time::sleep(Duration::from_millis(millis)).await;
+                        Ok(answer.map(full))
+                    }
+                    action => self.instead(&action),
+                }
             }
             Side::After => {
-                let answer = whole(self.forward(request).await?).await?;
+                let answer = whole(self.forward(call, request).await?).await?;
                 self.process.kill_soon();
                 Ok(answer.map(full))
             }
@@ -254,8 +267,9 @@ impl Proxy {
         })
     }
 
-    async fn forward(&self, request: Forward) -> Result<Response<Body>, Cut> {
+    async fn forward(&self, call: &Call, request: Forward) -> Result<Response<Body>, Cut> {
         let answer = self.upstream.send(request).await.map_err(|_| Cut)?;
+        self.progress.answered(call);
         let mut response = Response::builder().status(answer.status());
         for (name, value) in answer.headers() {
             if name != header::CONNECTION && name != header::TRANSFER_ENCODING {
@@ -266,13 +280,19 @@ impl Proxy {
         response.body(stream.boxed_unsync()).map_err(|_| Cut)
     }
 
-    async fn before(&self, action: Action, request: Forward) -> Result<Response<Body>, Cut> {
+    async fn before(
+        &self,
+        action: Action,
+        call: &Call,
+        request: Forward,
+    ) -> Result<Response<Body>, Cut> {
         match action {
+            Action::Hold => {}
             Action::Delay(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
             Action::Squat => self.squat(&request.body).await.map_err(|_| Cut)?,
             Action::Kill9 | Action::Drop | Action::Reply(_) => return self.instead(&action),
         }
-        self.forward(request).await
+        self.forward(call, request).await
     }
 
     /// What the process gets instead of the apiserver's answer.

@@ -15,6 +15,7 @@ use super::invariants::{self, Evidence};
 use super::job_controller;
 use super::plan::{Action, Plan, Workload};
 use super::process::Process;
+use super::progress::Progress;
 use super::proxy::Proxy;
 use super::workload::{self, BUNDLE, PATIENCE, Stage};
 
@@ -28,7 +29,14 @@ const RESTLESS: Duration = Duration::from_secs(20);
 const LOOK: Duration = Duration::from_millis(25);
 
 /// A plan with a bug in it is not waited for as long: it need not come to its end.
-const PATIENCE_WITH_BUG: Duration = Duration::from_secs(15);
+const fn patience(plan: &Plan) -> Duration {
+    match (&plan.bug, plan.workload) {
+        (None, _) => PATIENCE,
+        // There is half a minute between two attempts.
+        (Some(_), Workload::W10) => Duration::from_secs(45),
+        (Some(_), _) => Duration::from_secs(15),
+    }
+}
 
 /// What became of a plan.
 #[derive(Debug)]
@@ -43,12 +51,19 @@ pub(super) struct Report {
     pub(super) took: Duration,
 }
 
+impl Report {
+    /// Everything held.
+    pub(super) const fn is_well(&self) -> bool {
+        self.violations.is_empty()
+    }
+}
+
 /// Plays a plan and judges it; `expected` is what the workload leaves without a fault.
 pub(super) async fn run(
     bed: &Bed,
     plan: Plan,
     number: usize,
-    expected: Option<&Outcome>,
+    expected: Option<Arc<Outcome>>,
 ) -> Report {
     let started = Instant::now();
     let mut report = Report {
@@ -58,7 +73,7 @@ pub(super) async fn run(
         trace: Vec::new(),
         took: Duration::ZERO,
     };
-    if let Err(error) = play(bed, number, expected, &mut report).await {
+    if let Err(error) = play(bed, number, expected.as_deref(), &mut report).await {
         report.violations.push(format!("{error:#}"));
     }
     report.took = started.elapsed();
@@ -83,12 +98,14 @@ async fn play(
     let (listener, address) = Proxy::listen().await?;
     let server = format!("http://{address}/{namespace}");
     bed.write_kubeconfig(process.kubeconfig(), &server)?;
+    let progress = Arc::new(Progress::default());
     let proxy = Arc::new(Proxy::new(
         bed.upstream.clone(),
         &namespace,
         Arc::clone(&process),
         bed.client.clone(),
         plan.fault.clone(),
+        Arc::clone(&progress),
     ));
     let history = History::new();
     let jobs_end = watch::Sender::new(true);
@@ -100,11 +117,9 @@ async fn play(
         history: &history,
         process: &process,
         jobs_end: &jobs_end,
-        patience: if plan.bug.is_some() {
-            PATIENCE_WITH_BUG
-        } else {
-            PATIENCE
-        },
+        progress: &progress,
+        holds: plan.fault.as_ref().is_some_and(|f| f.until.is_some()),
+        patience: patience(&plan),
         canary: &canary,
     };
     let world_around = async {

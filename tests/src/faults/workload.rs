@@ -14,6 +14,7 @@ use super::announcer::{self, Subject};
 use super::history::{History, Kind, World, may_run, text};
 use super::plan::Workload;
 use super::process::Process;
+use super::progress::Progress;
 
 /// The bundle's name in every plan.
 pub(super) const BUNDLE: &str = "app";
@@ -35,6 +36,9 @@ pub(super) struct Stage<'a> {
     pub(super) process: &'a Process,
     /// Whether Jobs may end.
     pub(super) jobs_end: &'a watch::Sender<bool>,
+    pub(super) progress: &'a Progress,
+    /// Whether a request of the process will be held.
+    pub(super) holds: bool,
     /// How long a step may take.
     pub(super) patience: Duration,
     /// A value that may stand in Secrets only; another one each time.
@@ -58,7 +62,11 @@ impl Stage<'_> {
             }
             Workload::W3 => {
                 let app = self.make_bundle("app").await?;
-                for tag in ["v1.0.0", "v1.1.0", "v1.2.0"] {
+                self.accepted(&app, "v1.0.0").await?;
+                if self.holds {
+                    self.progress.held().await?;
+                }
+                for tag in ["v1.1.0", "v1.2.0"] {
                     self.accepted(&app, tag).await?;
                 }
             }
@@ -107,6 +115,10 @@ impl Stage<'_> {
                 );
                 self.accepted(&second, "v2.0.0").await?;
             }
+            Workload::W10 => {
+                let app = self.make_bundle_that_retries("app", 1).await?;
+                self.accepted(&app, "v1.0.0-fails").await?;
+            }
         }
         Ok(())
     }
@@ -139,6 +151,11 @@ impl Stage<'_> {
     }
 
     async fn make_bundle(&self, release: &str) -> anyhow::Result<Subject> {
+        // A second attempt would come after half a minute.
+        self.make_bundle_that_retries(release, 0).await
+    }
+
+    async fn make_bundle_that_retries(&self, release: &str, limit: u32) -> anyhow::Result<Subject> {
         let bundle = json!({
             "apiVersion": "werf.io/v1alpha1", "kind": "WerfBundle", "metadata": {"name": BUNDLE},
             "spec": {
@@ -146,8 +163,7 @@ impl Stage<'_> {
                 "converge": {
                     "releaseName": release,
                     "serviceAccountName": super::ACCOUNT,
-                    // A second attempt would come after half a minute.
-                    "retry": {"limit": 0},
+                    "retry": {"limit": limit},
                     "valuesFrom": [
                         {"configMapRef": {"name": "settings"}},
                         {"secretRef": {"name": "credentials"}},
@@ -186,6 +202,7 @@ impl Stage<'_> {
     /// Announces a tag that has to be taken.
     async fn accepted(&self, subject: &Subject, tag: &str) -> anyhow::Result<()> {
         let verdict = self.announce(subject, tag).await?;
+        self.progress.acknowledged();
         ensure!(
             matches!(verdict, Verdict::Accepted | Verdict::AlreadyKnown),
             "I2: the announcement of {tag} was answered {verdict:?}"
@@ -241,6 +258,12 @@ pub(super) fn is_over(workload: Workload, world: &World) -> bool {
         Workload::W3 => "v1.2.0",
         Workload::W5 => "v1.0.1",
         Workload::W7 => "v2.0.0",
+        Workload::W10 => {
+            return runs(world) == 2
+                && status(world, "/phase") == "Failed"
+                && status(world, "/activeJobName").is_empty()
+                && !world.all(Kind::Job).any(may_run);
+        }
         Workload::W6 => {
             return world.get(Kind::Bundle, BUNDLE).is_none()
                 && world.all(Kind::Job).next().is_none()
