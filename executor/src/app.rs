@@ -70,9 +70,10 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             let inputs_key = inputs_key::load(&client, &namespace)
                 .await
                 .context("cannot prepare the key for hashing inputs")?;
+            let recorder = Recorder::new(client.clone());
             let context = Arc::new(Context {
                 client: client.clone(),
-                recorder: Recorder::new(client.clone()),
+                recorder: recorder.clone(),
                 inputs_key,
                 job_pod,
                 metrics,
@@ -80,7 +81,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
                 resolving: Semaphore::new(RESOLVING),
             });
             let watch = BundleWatch::new(&client);
-            let receiver = Receiver::new(client, watch.store(), shutdown.clone());
+            let receiver = Receiver::new(client, recorder, watch.store(), shutdown.clone());
             let service =
                 ExecutorServiceServer::new(receiver).max_decoding_message_size(MAX_MESSAGE_BYTES);
             let serving = grpc::serve(

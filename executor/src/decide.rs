@@ -12,6 +12,7 @@ pub mod plan;
 pub mod poll_report;
 pub mod registry_access;
 pub mod request;
+pub mod rollback;
 pub mod rules;
 pub mod settings;
 pub mod status;

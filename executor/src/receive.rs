@@ -21,8 +21,10 @@ use crate::converge::trace::trace_id;
 use crate::decide::admit::{self, Admission};
 use crate::decide::poll_report;
 use crate::decide::request::{self, Became, Decision};
+use crate::decide::rollback;
 use crate::io::api::ApiError;
 use crate::io::bundles;
+use crate::io::events::{self, Reason, Recorder};
 use crate::io::watch::Watched;
 use crate::seeded::{self, Bug};
 
@@ -41,15 +43,23 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Serves the executor's calls.
 pub struct Receiver {
     client: Client,
+    recorder: Recorder,
     bundles: Store<Watched>,
     shutdown: CancellationToken,
 }
 
 impl Receiver {
-    /// A receiver that stores through `client` and answers waiting callers from `bundles`.
-    pub fn new(client: Client, bundles: Store<Watched>, shutdown: CancellationToken) -> Self {
+    /// A receiver that stores through `client`, tells people through `recorder` and answers waiting
+    /// callers from `bundles`.
+    pub fn new(
+        client: Client,
+        recorder: Recorder,
+        bundles: Store<Watched>,
+        shutdown: CancellationToken,
+    ) -> Self {
         Self {
             client,
+            recorder,
             bundles,
             shutdown,
         }
@@ -87,8 +97,14 @@ impl Receiver {
                 Admission::Suspended => (None, Verdict::Suspended, "the bundle is suspended"),
             };
             if let (Some(bundle), Some(status)) = (bundle, status) {
+                let ended = ended(&bundle, &status);
+                let about = ended.is_some().then(|| bundle.clone());
                 match store_wish(&self.client, bundle, *status).await {
-                    Ok(()) => {}
+                    Ok(()) => {
+                        if let Some(about) = about {
+                            self.tell_end(&about, ended).await;
+                        }
+                    }
                     Err(ApiError::Conflict { .. }) => continue,
                     Err(error) => return Err(failed(&error)),
                 }
@@ -146,9 +162,11 @@ impl Receiver {
                 }
                 Decision::Store(status) => status,
             };
+            let ended = ended(&bundle, &status);
             match bundles::store_status(&self.client, &bundle, *status).await {
                 Ok(stored) => {
                     info!(force = wish.force, "Deployment requested");
+                    self.tell_end(&bundle, ended).await;
                     return self.await_run(&key, &stored).await;
                 }
                 Err(ApiError::Conflict { .. }) => {}
@@ -156,6 +174,13 @@ impl Receiver {
             }
         }
         Err(overtaken())
+    }
+
+    async fn tell_end(&self, bundle: &WerfBundle, ended: Option<String>) {
+        if let Some(note) = ended {
+            info!(reason = %note, "Rollback ended");
+            events::tell(&self.recorder, bundle, None, Reason::RollbackEnded, &note).await;
+        }
     }
 
     /// Waits until a pass has made something of the request stored in `stored`.
@@ -212,7 +237,9 @@ impl ExecutorService for Receiver {
         let (metadata, _, message) = request.into_parts();
         let (key, announcement) = parse::announcement(message)?;
         let span = admit(&key, Some(announcement.tag.as_str()), &metadata);
-        let answer = self.announce(key, announcement).instrument(span).await?;
+        let answer = Box::pin(self.announce(key, announcement))
+            .instrument(span)
+            .await?;
         Ok(Response::new(answer))
     }
 
@@ -250,6 +277,11 @@ impl ExecutorService for Receiver {
         let stream = watching::stream(self.bundles.clone(), &key, self.shutdown.clone());
         Ok(Response::new(stream))
     }
+}
+
+/// What people are told if this status ends a rollback.
+fn ended(bundle: &WerfBundle, status: &WerfBundleStatus) -> Option<String> {
+    rollback::ended(bundle.status.as_ref()?, status)
 }
 
 /// Stores what was announced; only then it is acknowledged.

@@ -57,6 +57,8 @@ pub mod wish {
     pub const RECONCILE: &str = "operator.werf.io/reconcile";
     /// With the value of [`RECONCILE`]: deploy even if nothing changed or the bundle is suspended.
     pub const FORCE: &str = "operator.werf.io/force";
+    /// Deploy this tag of the history, and hold it.
+    pub const ROLLBACK_TO: &str = "operator.werf.io/rollback-to";
 }
 
 /// What is left of a bundle's name in the name of its Jobs.

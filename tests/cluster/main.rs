@@ -13,6 +13,8 @@ mod naming;
 mod private;
 mod private_registry;
 mod refusing;
+mod requesting;
+mod rolling_back;
 mod scaling;
 mod seeing;
 mod tenant;

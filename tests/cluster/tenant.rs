@@ -171,6 +171,21 @@ impl Tenant {
         Ok(())
     }
 
+    /// Sets annotations of the bundle, as people do: `key=value`, or `key-` to remove one.
+    pub(crate) async fn annotate(&self, annotations: &[&str]) -> anyhow::Result<()> {
+        let bundle = [
+            "annotate",
+            "--overwrite",
+            "-n",
+            &self.namespace,
+            "wb",
+            BUNDLE,
+        ];
+        let arguments = [&bundle, annotations].concat();
+        self.bed.kubectl(&arguments).await?;
+        Ok(())
+    }
+
     pub(crate) async fn delete(&self) -> anyhow::Result<()> {
         self.bundles()
             .delete(BUNDLE, &DeleteParams::default())

@@ -3,6 +3,7 @@
 use tracing::{Instrument, info};
 use werf_shared::bundle::WerfBundle;
 use werf_shared::clock;
+use werf_shared::names::wish;
 use werf_shared::telemetry::propagation;
 
 use super::settle::store;
@@ -37,7 +38,12 @@ fn told(news: &News) -> (Reason, String) {
     match news {
         News::RequestIgnored(why) => (
             Reason::RequestIgnored,
-            format!("operator.werf.io/reconcile: {why}"),
+            format!("{}: {why}", wish::RECONCILE),
         ),
+        News::RollbackStarted { from, to } => (
+            Reason::RollbackStarted,
+            format!("Rolling back from {from} to {to}"),
+        ),
+        News::RollbackEnded(what) => (Reason::RollbackEnded, what.clone()),
     }
 }

@@ -34,6 +34,9 @@ pub(super) async fn begin(context: &Context, bundle: &WerfBundle) -> Result<Next
     };
     let (tag, digest, requested, force, traceparent) = match plan::wanted(bundle) {
         Wanted::Nothing(why) => return rest(context, bundle, &Standing::Nothing(why)).await,
+        Wanted::UnknownRollback(why) => {
+            return cannot_prepare_saying(context, bundle, status::ROLLBACK_UNKNOWN, why).await;
+        }
         Wanted::Tag {
             tag,
             digest,

@@ -6,6 +6,7 @@ use werf_shared::bundle::status::Requested;
 use werf_shared::bundle::{WerfBundle, WerfBundleStatus, asked};
 
 use super::request::{self, Decision, Request};
+use super::rollback::{self, Turn};
 
 /// Something that was asked for and is taken up now.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,13 +22,27 @@ pub struct TakenUp {
 pub enum News {
     /// Nothing comes of a request, for this reason.
     RequestIgnored(&'static str),
+    /// A rollback was taken up.
+    RollbackStarted {
+        /// The newest tag.
+        from: String,
+        /// The one that is deployed and held.
+        to: String,
+    },
+    /// A rollback has ended, in words.
+    RollbackEnded(String),
 }
 
 /// Something is asked for that was not taken up yet.
 pub fn ask(bundle: &WerfBundle) -> bool {
-    let status = bundle.status.as_ref();
-    let handled = status.and_then(|status| status.last_handled_reconcile.as_ref());
-    asked::reconcile(bundle).is_some_and(|asked| Some(&asked) != handled)
+    let default = WerfBundleStatus::default();
+    let status = bundle.status.as_ref().unwrap_or(&default);
+    asks_to_reconcile(bundle, status) || rollback::turn(bundle, status).is_some()
+}
+
+fn asks_to_reconcile(bundle: &WerfBundle, status: &WerfBundleStatus) -> bool {
+    let asked = asked::reconcile(bundle);
+    asked.is_some() && asked != status.last_handled_reconcile
 }
 
 /// Takes up what the annotations ask for; nothing when that was done before.
@@ -36,12 +51,43 @@ pub fn take_up(bundle: &WerfBundle, traceparent: Option<&str>, now: Timestamp) -
         return None;
     }
     let mut news = Vec::new();
-    let mut status = reconcile(bundle, traceparent, now, &mut news);
-    status.last_handled_reconcile = asked::reconcile(bundle);
+    let before = bundle.status.clone().unwrap_or_default();
+    let mut status = match rollback::turn(bundle, &before) {
+        Some(turn) => roll_back(bundle, &before, turn, traceparent, now, &mut news),
+        None => before,
+    };
+    if asks_to_reconcile(bundle, &status) {
+        let mut turned = bundle.clone();
+        turned.status = Some(status);
+        status = reconcile(&turned, traceparent, now, &mut news);
+        status.last_handled_reconcile = asked::reconcile(bundle);
+    }
     Some(TakenUp {
         status: Box::new(status),
         news,
     })
+}
+
+fn roll_back(
+    bundle: &WerfBundle,
+    before: &WerfBundleStatus,
+    turn: Turn,
+    traceparent: Option<&str>,
+    now: Timestamp,
+    news: &mut Vec<News>,
+) -> WerfBundleStatus {
+    let value = asked::rollback_to(bundle);
+    let after = rollback::take(before.clone(), turn, value, traceparent, now);
+    news.extend(rollback::ended(before, &after).map(News::RollbackEnded));
+    if after.rollback != before.rollback
+        && let Some(held) = &after.rollback
+    {
+        news.push(News::RollbackStarted {
+            from: held.from.clone(),
+            to: held.tag.clone(),
+        });
+    }
+    after
 }
 
 /// The request to deploy now: that of a person who calls `Converge` without a tag, except that

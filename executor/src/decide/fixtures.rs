@@ -119,7 +119,7 @@ impl That for WerfBundle {
                 cause: "NewTag".to_owned(),
                 started_at: Time(at(0)),
                 traceparent: None,
-                request: None,
+                request: status.requested.take(),
             });
         })
     }

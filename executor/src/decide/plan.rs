@@ -11,7 +11,7 @@ use werf_shared::bundle::status::JobStatus;
 use werf_shared::bundle::{WerfBundle, WerfBundleStatus};
 use werf_shared::names;
 
-use super::rules;
+use super::{rollback, rules};
 
 /// The delays between the attempts of a run.
 const RETRY: Backoff = Backoff::new(Duration::from_secs(30), Duration::from_mins(8));
@@ -71,6 +71,8 @@ pub fn situation(bundle: &WerfBundle) -> Situation {
 pub enum Wanted {
     /// Nothing.
     Nothing(WhyNothing),
+    /// A rollback to a tag that cannot be rolled back to; why, in words.
+    UnknownRollback(String),
     /// This tag, unless the very same inputs are deployed already.
     Tag {
         /// The tag.
@@ -106,11 +108,14 @@ pub fn wanted(bundle: &WerfBundle) -> Wanted {
     if bundle.spec.suspend && !force {
         return Wanted::Nothing(WhyNothing::Suspended);
     }
-    // Other rules may want another tag; deploying the one before first would be one deployment too
-    // many, or one from the wrong repository.
-    let rules = rules::of(&bundle.spec.registry);
-    let valid = status.desired_rules.as_ref() == Some(&rules);
-    let Some(tag) = status.desired_tag.clone().filter(|_| valid) else {
+    if let Some(why) = rollback::unknown(bundle, status) {
+        return Wanted::UnknownRollback(why);
+    }
+    let Some(tag) = status
+        .desired_tag
+        .clone()
+        .filter(|_| is_valid(bundle, status))
+    else {
         return Wanted::Nothing(if polled(bundle, status) {
             WhyNothing::NoTag
         } else {
@@ -127,6 +132,14 @@ pub fn wanted(bundle: &WerfBundle) -> Wanted {
             None => status.desired_traceparent.clone(),
         },
     }
+}
+
+/// What is wanted was chosen under the rules of the spec as it is now. Other rules may want another
+/// tag; deploying the one before first would be one deployment too many, or one from the wrong
+/// repository. A rollback is held whatever the registry offers, but not before that is known.
+fn is_valid(bundle: &WerfBundle, status: &WerfBundleStatus) -> bool {
+    status.desired_rules.as_ref() == Some(&rules::of(&bundle.spec.registry))
+        || (status.rollback.is_some() && polled(bundle, status))
 }
 
 /// The registry was read under the spec as it is now.
@@ -149,7 +162,8 @@ pub fn claim_stands(bundle: &WerfBundle) -> bool {
     let suspended = bundle.spec.suspend && !forced;
     let overtaken = status.desired_tag.as_ref() != Some(&run.tag)
         || status.desired_digest != run.digest
-        || status.desired_rules.as_ref() != Some(&rules::of(&bundle.spec.registry));
+        || !is_valid(bundle, status)
+        || rollback::unknown(bundle, status).is_some();
     !suspended && !overtaken
 }
 
@@ -180,8 +194,13 @@ pub fn step(
     retry_limit: u32,
     now: Timestamp,
 ) -> Step {
+    let requested_cause = if status.rollback.is_some() {
+        "Rollback"
+    } else {
+        "Requested"
+    };
     let Some(run) = &status.current_run else {
-        let cause = if requested { "Requested" } else { "NewTag" };
+        let cause = if requested { requested_cause } else { "NewTag" };
         return Step::Start { cause };
     };
     if force {
@@ -189,15 +208,18 @@ pub fn step(
     }
     if run.inputs_hash != inputs_hash {
         let cause = match (requested, Some(&run.tag) == status.desired_tag.as_ref()) {
-            (true, _) => "Requested",
+            (true, _) => requested_cause,
             (false, true) => "InputsChanged",
+            (false, false) if status.rollback.is_some() => "Rollback",
             (false, false) => "NewTag",
         };
         return Step::Start { cause };
     }
     match status.last_job_status {
         Some(JobStatus::Succeeded) => Step::UpToDate,
-        _ if requested => Step::Start { cause: "Requested" },
+        _ if requested => Step::Start {
+            cause: requested_cause,
+        },
         _ => after_failure(status, retry_limit, now),
     }
 }

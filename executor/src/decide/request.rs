@@ -6,7 +6,7 @@ use werf_shared::bundle::status::{Requested, Stage};
 use werf_shared::bundle::{WerfBundle, WerfBundleStatus};
 use werf_shared::tag::Tag;
 
-use super::{rules, status};
+use super::{rollback, rules, status};
 
 /// A person's request.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,10 +51,12 @@ pub fn decide(bundle: &WerfBundle, request: &Request, now: Timestamp) -> Decisio
             .current_run
             .as_ref()
             .is_some_and(|run| run.tag == tag);
-    if running && !request.force {
+    let held = status.rollback.is_some() || rollback::unknown(bundle, &status).is_some();
+    if running && !request.force && !(held && request.tag.is_some()) {
         return Decision::AlreadyRunning;
     }
     if request.tag.is_some() {
+        rollback::end(bundle, &mut status);
         // Who names a tag wants it under the rules as they are now.
         status.desired_rules = Some(rules::of(&bundle.spec.registry));
     }

@@ -9,10 +9,14 @@ use werf_shared::bundle::{WerfBundle, WerfBundleStatus};
 
 use super::outcome::Outcome;
 use super::plan::{self, Step, WhyNothing};
+use super::rollback;
 
 mod summary;
 
 use summary::summarize;
+
+/// The reason of `Ready` when a tag cannot be rolled back to.
+pub const ROLLBACK_UNKNOWN: &str = "RollbackTagUnknown";
 
 /// Where a bundle stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -185,6 +189,8 @@ fn standing_after(
     let run = status.current_run.as_ref()?;
     let retry_limit = bundle.spec.converge.retry.limit;
     let overtaken = status.requested.is_some()
+        || rollback::turn(bundle, status).is_some()
+        || rollback::unknown(bundle, status).is_some()
         || Some(run.generation) != bundle.metadata.generation
         || status.desired_tag.as_ref() != Some(&run.tag)
         || status.desired_digest != run.digest;

@@ -23,6 +23,7 @@ const DEADLINE: Duration = Duration::from_secs(3);
 const LONGEST_NAME: usize = 253 - 17;
 
 /// Tells people.
+#[derive(Clone)]
 pub struct Recorder {
     client: Client,
     kube: NamingRecorder,
@@ -93,6 +94,10 @@ pub enum Reason {
     JobFailed,
     /// Something keeps a Job from being made.
     CannotPrepare,
+    /// A rollback was asked for.
+    RollbackStarted,
+    /// A rollback has ended.
+    RollbackEnded,
     /// Nothing comes of what an annotation asks for.
     RequestIgnored,
 }
@@ -104,20 +109,25 @@ impl Reason {
             Self::Synced => "Synced",
             Self::JobFailed => "JobFailed",
             Self::CannotPrepare => "CannotPrepare",
+            Self::RollbackStarted => "RollbackStarted",
+            Self::RollbackEnded => "RollbackEnded",
             Self::RequestIgnored => "RequestIgnored",
         }
     }
 
     const fn event_type(self) -> EventType {
         match self {
-            Self::JobCreated | Self::Synced => EventType::Normal,
+            Self::JobCreated | Self::Synced | Self::RollbackStarted | Self::RollbackEnded => {
+                EventType::Normal
+            }
             Self::JobFailed | Self::CannotPrepare | Self::RequestIgnored => EventType::Warning,
         }
     }
 }
 
-/// Tells something about a bundle and, where there is one, its Job. Events that differ only in their
-/// note are counted as one; the Job keeps those of different deployments apart.
+/// Tells something about a bundle and, where there is one, its Job. The recorder counts Events that
+/// differ only in their note as one, and keeps the first note; the Job, or else the action, keeps apart
+/// what is not the same.
 pub async fn tell(
     recorder: &Recorder,
     bundle: &WerfBundle,
@@ -129,7 +139,10 @@ pub async fn tell(
         type_: reason.event_type(),
         reason: reason.as_str().to_owned(),
         note: Some(note.chars().take(NOTE_LIMIT).collect()),
-        action: "Converge".to_owned(),
+        action: match job {
+            Some(_) => "Converge".to_owned(),
+            None => format!("Converge-{}", names::short_hash(&[note])),
+        },
         secondary: job.map(|(namespace, name)| ObjectReference {
             api_version: Some("batch/v1".to_owned()),
             kind: Some("Job".to_owned()),

@@ -20,6 +20,11 @@ pub fn forced(bundle: &WerfBundle) -> bool {
     force.is_some() && force == value(bundle, wish::RECONCILE)
 }
 
+/// The tag to roll back to, if the annotation is there and not empty. It may be no tag.
+pub fn rollback_to(bundle: &WerfBundle) -> Option<&str> {
+    value(bundle, wish::ROLLBACK_TO)
+}
+
 fn value<'a>(bundle: &'a WerfBundle, key: &str) -> Option<&'a str> {
     let value = bundle.metadata.annotations.as_ref()?.get(key)?;
     Some(value.as_str()).filter(|value| !value.is_empty())

@@ -125,6 +125,15 @@ pub struct WerfBundleStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile: Option<String>,
 
+    /// The tag that the bundle is rolled back to, while it is held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollback: Option<Rollback>,
+
+    /// The value of the annotation `operator.werf.io/rollback-to` that was taken up last, shown as that
+    /// of `operator.werf.io/reconcile` is. Emptied when the annotation is removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_handled_rollback: Option<String>,
+
     /// The newest ended Jobs, newest first, at most 10.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10))]
@@ -239,6 +248,21 @@ pub struct Requested {
     /// The W3C trace context of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
+}
+
+/// A tag that is held although a newer one is known.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Rollback {
+    /// The tag that is held.
+    pub tag: String,
+    /// Its digest when it was deployed, where it was known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// The newest tag when the rollback was asked for. A newer one ends the hold.
+    pub from: String,
+    /// When the rollback was taken up.
+    pub since: Time,
 }
 
 /// An ended Job.

@@ -3,10 +3,11 @@
 
 use jiff::Timestamp;
 use werf_shared::bundle::condition::{self, ConditionType, Holds, Statement};
-use werf_shared::bundle::status::{FAILURE_LIMIT, JobStatus, Phase};
+use werf_shared::bundle::status::{FAILURE_LIMIT, JobStatus, Phase, Rollback};
 use werf_shared::bundle::{WerfBundle, WerfBundleStatus};
+use werf_shared::names::wish;
 
-use super::Standing;
+use super::{ROLLBACK_UNKNOWN, Standing};
 use crate::decide::plan::WhyNothing;
 use crate::decide::poll_report::NothingChosen;
 
@@ -79,13 +80,20 @@ fn view(status: &WerfBundleStatus, standing: &Standing) -> View {
             .map(|condition| condition.message.clone())
             .unwrap_or_default()
     };
-    let wanted = status
-        .current_run
+    let run = status.current_run.as_ref();
+    let held = status
+        .rollback
         .as_ref()
-        .map_or("", |run| run.tag.as_str());
+        .filter(|held| run.is_some_and(|run| run.tag == held.tag));
+    let wanted = match (run, held) {
+        (Some(run), Some(held)) => format!("{} (rollback from {})", run.tag, held.from),
+        (run, _) => run.map(|run| run.tag.clone()).unwrap_or_default(),
+    };
     match standing {
         Standing::Deploying => syncing("Deploying", format!("Deploying {wanted}")),
-        Standing::CannotPrepare { reason, message } => failed(reason, message.clone(), false),
+        Standing::CannotPrepare { reason, message } => {
+            failed(reason, message.clone(), *reason == ROLLBACK_UNKNOWN)
+        }
         Standing::Retrying(at) => {
             let at = at.strftime("%H:%M:%S");
             failed(
@@ -108,25 +116,17 @@ fn view(status: &WerfBundleStatus, standing: &Standing) -> View {
             ready: Holds::True,
             reconciling: false,
             stalled: false,
-            reason: "Synced",
-            message: format!("{wanted} is deployed"),
-        },
-        Standing::Nothing(WhyNothing::Suspended) => View {
-            phase: match status.last_job_status {
-                Some(JobStatus::Succeeded) => Phase::Synced,
-                Some(JobStatus::Failed) => Phase::Failed,
-                Some(JobStatus::Running) | None => Phase::Syncing,
+            reason: if held.is_some() {
+                "RolledBack"
+            } else {
+                "Synced"
             },
-            ready: match status.last_job_status {
-                Some(JobStatus::Succeeded) => Holds::True,
-                Some(JobStatus::Failed) => Holds::False,
-                Some(JobStatus::Running) | None => Holds::Unknown,
+            message: match held {
+                Some(held) => held_message(held),
+                None => format!("{wanted} is deployed"),
             },
-            reconciling: false,
-            stalled: false,
-            reason: "Suspended",
-            message: "Suspended: no polls, no deployments".to_owned(),
         },
+        Standing::Nothing(WhyNothing::Suspended) => suspended(status),
         Standing::Nothing(_) if polling_failed => failed("PollingFailed", polling(), false),
         Standing::Nothing(WhyNothing::NotPolled) => {
             let failing = registry.filter(|condition| condition.status == "False");
@@ -145,6 +145,37 @@ fn view(status: &WerfBundleStatus, standing: &Standing) -> View {
             }
         }
     }
+}
+
+/// As the newest Job ended: suspending takes nothing away.
+fn suspended(status: &WerfBundleStatus) -> View {
+    let (phase, ready) = match status.last_job_status {
+        Some(JobStatus::Succeeded) => (Phase::Synced, Holds::True),
+        Some(JobStatus::Failed) => (Phase::Failed, Holds::False),
+        Some(JobStatus::Running) | None => (Phase::Syncing, Holds::Unknown),
+    };
+    View {
+        phase,
+        ready,
+        reconciling: false,
+        stalled: false,
+        reason: "Suspended",
+        message: "Suspended: no polls, no deployments".to_owned(),
+    }
+}
+
+/// How a rollback that is deployed can end.
+fn held_message(held: &Rollback) -> String {
+    let Rollback { tag, from, .. } = held;
+    let held = if from == tag {
+        format!("Held at {tag}")
+    } else {
+        format!("Rolled back from {from} to {tag}")
+    };
+    let annotation = wish::ROLLBACK_TO;
+    format!(
+        "{held}, until a tag newer than {from} is announced or the annotation {annotation} is removed"
+    )
 }
 
 /// Reasons for having nothing to deploy, out of the registry's condition.
