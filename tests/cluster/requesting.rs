@@ -112,6 +112,13 @@ async fn a_suspended_bundle_shows_it_and_says_that_it_ignores_a_request() -> any
         assert_eq!(tenant.jobs().await?.len(), 1);
         tenant.edit(json!({"suspend": false})).await?;
         tenant.synced("v1.1.0").await?;
+        let events = tenant.events().await?;
+        for told in ["Suspended", "Resumed"] {
+            assert!(
+                events.iter().any(|(reason, _)| reason == told),
+                "{events:?}"
+            );
+        }
         Ok(())
     })
     .await

@@ -10,7 +10,7 @@ use werf_shared::error::chain;
 use super::trace::{Part, span_of_run};
 use super::{Context, ConvergeError, Next, PREPARE_AGAIN};
 use crate::decide::settings::Settings;
-use crate::decide::status::{self, Standing};
+use crate::decide::status::{self, Standing, Suspension};
 use crate::io::api::ApiError;
 use crate::io::bundles;
 use crate::io::events::{self, Reason};
@@ -92,9 +92,21 @@ pub(super) async fn patch_status(
     if bundle.status.as_ref() == Some(&status) {
         return Ok(());
     }
+    let suspension = status::suspension(bundle, &status);
     store(context, bundle, status)
         .instrument(span_of_run(Part::PatchStatus, bundle))
-        .await
+        .await?;
+    if let Some(suspension) = suspension {
+        let (reason, note) = match suspension {
+            Suspension::Begun => (
+                Reason::Suspended,
+                "No polls and no deployments until resumed",
+            ),
+            Suspension::Ended => (Reason::Resumed, "Polls and deployments go on"),
+        };
+        events::tell(&context.recorder, bundle, None, reason, note).await;
+    }
+    Ok(())
 }
 
 /// Stores a status, whatever is stored.

@@ -18,6 +18,9 @@ use summary::summarize;
 /// The reason of `Ready` when a tag cannot be rolled back to.
 pub const ROLLBACK_UNKNOWN: &str = "RollbackTagUnknown";
 
+/// The reason of `Ready` while nothing is polled or deployed.
+const SUSPENDED: &str = "Suspended";
+
 /// Where a bundle stands.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Standing {
@@ -236,6 +239,29 @@ pub fn is_told(bundle: &WerfBundle, obstacle: &str) -> bool {
         .as_ref()
         .and_then(|status| condition::find(&status.conditions, ConditionType::Ready))
         .is_some_and(|ready| ready.message == obstacle)
+}
+
+/// A change of `spec.suspend` that a status tells for the first time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Suspension {
+    /// Nothing is polled or deployed from now on.
+    Begun,
+    /// Polls and deployments go on.
+    Ended,
+}
+
+/// Whether this status tells that the bundle was suspended or resumed. A deployment that is forced
+/// meanwhile is no end.
+pub fn suspension(bundle: &WerfBundle, after: &WerfBundleStatus) -> Option<Suspension> {
+    let told = |status: &WerfBundleStatus| {
+        condition::find(&status.conditions, ConditionType::Ready)
+            .is_some_and(|ready| ready.reason == SUSPENDED)
+    };
+    match (bundle.status.as_ref().is_some_and(told), told(after)) {
+        (false, true) => Some(Suspension::Begun),
+        (true, false) if !bundle.spec.suspend => Some(Suspension::Ended),
+        _ => None,
+    }
 }
 
 /// Forgets what kept a Job from being made.

@@ -98,6 +98,10 @@ pub enum Reason {
     RollbackStarted,
     /// A rollback has ended.
     RollbackEnded,
+    /// The bundle was suspended.
+    Suspended,
+    /// It was resumed.
+    Resumed,
     /// Nothing comes of what an annotation asks for.
     RequestIgnored,
 }
@@ -111,15 +115,20 @@ impl Reason {
             Self::CannotPrepare => "CannotPrepare",
             Self::RollbackStarted => "RollbackStarted",
             Self::RollbackEnded => "RollbackEnded",
+            Self::Suspended => "Suspended",
+            Self::Resumed => "Resumed",
             Self::RequestIgnored => "RequestIgnored",
         }
     }
 
     const fn event_type(self) -> EventType {
         match self {
-            Self::JobCreated | Self::Synced | Self::RollbackStarted | Self::RollbackEnded => {
-                EventType::Normal
-            }
+            Self::JobCreated
+            | Self::Synced
+            | Self::RollbackStarted
+            | Self::RollbackEnded
+            | Self::Suspended
+            | Self::Resumed => EventType::Normal,
             Self::JobFailed | Self::CannotPrepare | Self::RequestIgnored => EventType::Warning,
         }
     }

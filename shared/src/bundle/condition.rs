@@ -67,7 +67,8 @@ pub struct Statement {
     pub message: String,
 }
 
-/// Sets a condition; its transition time moves only when it starts or stops to hold.
+/// Sets a condition; its transition time moves only when it starts or stops to hold. The one that the
+/// schema gives a fresh object is no time at all.
 pub fn set(
     conditions: &mut Vec<Condition>,
     statement: Statement,
@@ -83,6 +84,7 @@ pub fn set(
     let previous = conditions.iter().find(|c| c.type_ == kind.as_str());
     let since = previous
         .filter(|c| c.status == holds.as_str())
+        .filter(|c| c.last_transition_time.0 != Timestamp::UNIX_EPOCH)
         .map_or_else(|| Time(now), |c| c.last_transition_time.clone());
     let condition = Condition {
         type_: kind.as_str().to_owned(),
@@ -133,6 +135,16 @@ mod tests {
         assert_eq!(conditions[0].observed_generation, Some(2));
         set(&mut conditions, ready(Holds::True, "c"), Some(2), at(30));
         assert_eq!(conditions[0].last_transition_time, Time(at(30)));
+    }
+
+    #[test]
+    fn the_time_of_the_schema_gives_way_to_a_real_one() {
+        let mut conditions = Vec::new();
+        let unknown = |message| ready(Holds::Unknown, message);
+        set(&mut conditions, unknown("a"), None, Timestamp::UNIX_EPOCH);
+        let now = Timestamp::from_second(10).unwrap();
+        set(&mut conditions, unknown("b"), Some(1), now);
+        assert_eq!(conditions[0].last_transition_time, Time(now));
     }
 
     #[test]

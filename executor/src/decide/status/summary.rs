@@ -7,7 +7,7 @@ use werf_shared::bundle::status::{FAILURE_LIMIT, JobStatus, Phase, Rollback};
 use werf_shared::bundle::{WerfBundle, WerfBundleStatus};
 use werf_shared::names::wish;
 
-use super::{ROLLBACK_UNKNOWN, Standing};
+use super::{ROLLBACK_UNKNOWN, SUSPENDED, Standing};
 use crate::decide::plan::WhyNothing;
 use crate::decide::poll_report::NothingChosen;
 
@@ -154,13 +154,20 @@ fn suspended(status: &WerfBundleStatus) -> View {
         Some(JobStatus::Failed) => (Phase::Failed, Holds::False),
         Some(JobStatus::Running) | None => (Phase::Syncing, Holds::Unknown),
     };
+    let held = status
+        .rollback
+        .as_ref()
+        .map(|held| format!("; a rollback from {} to {} is held", held.from, held.tag));
     View {
         phase,
         ready,
         reconciling: false,
         stalled: false,
-        reason: "Suspended",
-        message: "Suspended: no polls, no deployments".to_owned(),
+        reason: SUSPENDED,
+        message: format!(
+            "Suspended: no polls, no deployments{}",
+            held.unwrap_or_default()
+        ),
     }
 }
 

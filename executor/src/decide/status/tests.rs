@@ -275,3 +275,157 @@ fn history_keeps_the_ten_newest() {
     assert_eq!(status.history.len(), HISTORY_LIMIT);
     assert_eq!(newest(&status).tag, "v14");
 }
+
+/// What `kubectl wait --for=condition=Ready` decides: a condition of an older generation does not count
+/// (kubernetes/kubernetes, staging/src/k8s.io/kubectl/pkg/cmd/wait/condition.go).
+fn wait_ends(bundle: &WerfBundle) -> bool {
+    let status = bundle.state();
+    condition::find(&status.conditions, ConditionType::Ready)
+        .is_some_and(|c| c.status == "True" && c.observed_generation == bundle.metadata.generation)
+}
+
+/// What kstatus computes (kubernetes-sigs/cli-utils, pkg/kstatus/status: generation, then Reconciling
+/// and Stalled, then Ready).
+fn kstatus(bundle: &WerfBundle) -> &'static str {
+    let status = bundle.state();
+    let holds = |kind| {
+        condition::find(&status.conditions, kind)
+            .is_some_and(|condition| condition.status == "True")
+    };
+    if status.observed_generation != bundle.metadata.generation || holds(ConditionType::Reconciling)
+    {
+        "InProgress"
+    } else if holds(ConditionType::Stalled) {
+        "Failed"
+    } else if holds(ConditionType::Ready) {
+        "Current"
+    } else {
+        "InProgress"
+    }
+}
+
+#[rstest::rstest]
+#[case::deploying(Standing::Deploying, "InProgress")]
+#[case::not_polled(Standing::Nothing(WhyNothing::NotPolled), "InProgress")]
+#[case::no_tag(Standing::Nothing(WhyNothing::NoTag), "InProgress")]
+#[case::retrying(Standing::Retrying(at(100)), "InProgress")]
+#[case::cannot_prepare(Standing::CannotPrepare { reason: "ValuesNotFound", message: String::new() }, "InProgress")]
+#[case::rollback_unknown(Standing::CannotPrepare { reason: ROLLBACK_UNKNOWN, message: String::new() }, "Failed")]
+#[case::given_up(Standing::GivenUp, "Failed")]
+#[case::up_to_date(Standing::UpToDate, "Current")]
+#[case::suspended(Standing::Nothing(WhyNothing::Suspended), "Current")]
+fn after_an_edit_nobody_takes_the_old_ready_for_the_new(
+    #[case] standing: Standing,
+    #[case] expected: &str,
+) {
+    let mut bundle = bundle().wanting("v1", '1').deploying("h1").deployed();
+    assert!(wait_ends(&bundle));
+    assert_eq!(kstatus(&bundle), "Current");
+    bundle.metadata.generation = Some(2);
+    assert!(!wait_ends(&bundle), "before a pass");
+    assert_eq!(kstatus(&bundle), "InProgress", "before a pass");
+    // Polls are told under the new generation before or after a pass; they say nothing about Ready.
+    bundle = bundle.polled();
+    assert!(!wait_ends(&bundle));
+    bundle.status = Some(settle(&bundle, &standing, at(50)));
+    assert_eq!(kstatus(&bundle), expected);
+    assert_eq!(wait_ends(&bundle), expected == "Current");
+}
+
+#[test]
+fn a_failed_preparation_is_no_attempt() {
+    let mut failed = bundle()
+        .wanting("v1", '1')
+        .deploying("h1")
+        .failed(Cause::ExitCode(1), at(5));
+    let standing = Standing::CannotPrepare {
+        reason: "ValuesNotFound",
+        message: "failed to get Secret 's' from namespace 'apps'".to_owned(),
+    };
+    for second in [40, 70, 100] {
+        failed.status = Some(settle(&failed, &standing, at(second)));
+        assert_eq!((failed.state().run, failed.state().attempt), (1, 1));
+        let step = plan::step(&failed.state(), false, false, "h1", 3, at(second));
+        assert_eq!(step, Step::Retry, "as soon as it can be prepared");
+    }
+    let told = failed.state().last_error_message;
+    assert_eq!(
+        told.as_deref(),
+        Some("failed to get Secret 's' from namespace 'apps'")
+    );
+}
+
+#[rstest::rstest]
+#[case::another_tag(|b: WerfBundle| b.wanting("v2", '2'), "h2", "NewTag")]
+#[case::the_tag_moved(|b: WerfBundle| b.wanting("v1", '9'), "h9", "InputsChanged")]
+#[case::other_values_or_spec(|b: WerfBundle| b, "h1-other", "InputsChanged")]
+#[case::a_request(|b: WerfBundle| b.with(|s| s.requested = Some(Requested::default())), "h1", "Requested")]
+fn what_stalled_starts_over_with_all_attempts(
+    #[case] change: fn(WerfBundle) -> WerfBundle,
+    #[case] hash: &str,
+    #[case] cause: &'static str,
+) {
+    let mut stalled = bundle().wanting("v1", '1').deploying("h1");
+    for second in [0, 1_000, 2_000, 3_000] {
+        if second > 0 {
+            let retry = claim_retry(
+                &stalled,
+                |run, attempt| format!("{run}-{attempt}"),
+                at(second),
+            );
+            stalled.status = Some(retry);
+        }
+        stalled = stalled.failed(Cause::ExitCode(1), at(second + 1));
+    }
+    assert_eq!(stalled.state().attempt, 4, "three retries");
+    assert_eq!(ready(&stalled.state()).1, "RetriesExhausted");
+    let mut changed = change(stalled);
+    let requested = changed.state().requested.is_some();
+    let step = plan::step(&changed.state(), requested, false, hash, 3, at(4_000));
+    assert_eq!(step, Step::Start { cause });
+    let run = NewRun {
+        inputs_hash: hash.to_owned(),
+        cause,
+        ..new_run()
+    };
+    changed.status = Some(claim(
+        &changed,
+        run,
+        |run, attempt| format!("{run}-{attempt}"),
+        at(4_001),
+    ));
+    assert_eq!((changed.state().run, changed.state().attempt), (2, 1));
+    let failed = changed.failed(Cause::ExitCode(1), at(4_002)).state();
+    let step = plan::step(&failed, false, false, hash, 3, at(4_003));
+    assert_eq!(step, Step::RetryAt(at(4_032)), "30 s again");
+}
+
+#[test]
+fn a_higher_limit_goes_on_where_it_stopped() {
+    let stalled = bundle()
+        .wanting("v1", '1')
+        .deploying("h1")
+        .with(|status| status.attempt = 4)
+        .failed(Cause::ExitCode(1), at(0));
+    let step = |limit| plan::step(&stalled.state(), false, false, "h1", limit, at(1_000));
+    assert_eq!((step(3), step(4)), (Step::GiveUp, Step::Retry));
+}
+
+#[test]
+fn suspending_and_resuming_are_told_once() {
+    let mut bundle = bundle().wanting("v1", '1').deploying("h1").deployed();
+    bundle.spec.suspend = true;
+    let resting = Standing::Nothing(WhyNothing::Suspended);
+    let suspended = settle(&bundle, &resting, at(20));
+    assert_eq!(suspension(&bundle, &suspended), Some(Suspension::Begun));
+    bundle.status = Some(suspended);
+    assert_eq!(
+        suspension(&bundle, &settle(&bundle, &resting, at(30))),
+        None
+    );
+    let deploying = settle(&bundle, &Standing::Deploying, at(40));
+    assert_eq!(suspension(&bundle, &deploying), None, "forced meanwhile");
+    bundle.spec.suspend = false;
+    let resumed = settle(&bundle, &Standing::UpToDate, at(50));
+    assert_eq!(suspension(&bundle, &resumed), Some(Suspension::Ended));
+}
