@@ -22,8 +22,10 @@ use crate::io::{bundles, jobs};
 use crate::metrics::ConvergeMetrics;
 
 mod asked;
+mod attend;
 mod begin;
 mod follow;
+mod masks;
 mod record;
 mod settle;
 pub mod trace;
@@ -31,8 +33,9 @@ pub mod trace;
 /// How soon something that keeps a Job from being made is looked at again.
 const PREPARE_AGAIN: Duration = Duration::from_secs(30);
 
-/// A Job's end is told by a watch; this is for watches that miss it.
-const LOOK_AGAIN: Duration = Duration::from_mins(2);
+/// How soon it is looked again what a running Job waits for. Its end is told by a watch, which this makes
+/// up for if it fails.
+const LOOK_AGAIN: Duration = Duration::from_secs(15);
 
 /// How soon it is looked again whether the Jobs of a bundle that is going are gone.
 const LEAVING: Duration = Duration::from_secs(1);

@@ -7,6 +7,7 @@ pub mod inputs;
 pub mod job;
 pub mod log_tail;
 pub mod mask;
+pub mod obstacle;
 pub mod outcome;
 pub mod plan;
 pub mod poll_report;
@@ -16,6 +17,7 @@ pub mod rollback;
 pub mod rules;
 pub mod settings;
 pub mod status;
+pub mod text;
 pub mod values;
 
 #[cfg(test)]

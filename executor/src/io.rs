@@ -8,4 +8,5 @@ pub mod inputs_key;
 pub mod jobs;
 pub mod logs;
 pub mod sources;
+pub mod trouble;
 pub mod watch;

@@ -23,6 +23,10 @@ enum Ended {
     #[expect(non_camel_case_types, reason = "printed as written")]
     deadline_exceeded,
     #[expect(non_camel_case_types, reason = "printed as written")]
+    pod_evicted,
+    #[expect(non_camel_case_types, reason = "printed as written")]
+    pod_deleted,
+    #[expect(non_camel_case_types, reason = "printed as written")]
     removed,
     #[expect(non_camel_case_types, reason = "printed as written")]
     other,
@@ -52,6 +56,8 @@ impl ConvergeMetrics {
             Ended::oom_killed,
             Ended::exit_code,
             Ended::deadline_exceeded,
+            Ended::pod_evicted,
+            Ended::pod_deleted,
             Ended::removed,
             Ended::other,
         ] {
@@ -71,13 +77,17 @@ impl ConvergeMetrics {
     pub fn ended(&self, outcome: &Outcome, duration: SignedDuration) {
         let outcome = match outcome {
             Outcome::Succeeded => Ended::succeeded,
-            Outcome::Failed(Cause::OomKilled) => Ended::oom_killed,
-            Outcome::Failed(Cause::ExitCode(_) | Cause::WithoutClientCertificate(_)) => {
-                Ended::exit_code
-            }
-            Outcome::Failed(Cause::DeadlineExceeded) => Ended::deadline_exceeded,
-            Outcome::Failed(Cause::Removed) => Ended::removed,
-            Outcome::Failed(Cause::Other(_)) => Ended::other,
+            Outcome::Failed(failure) => match failure.cause {
+                Cause::OomKilled => Ended::oom_killed,
+                Cause::ExitCode(_) | Cause::WithoutClientCertificate(_) | Cause::NotStarted(..) => {
+                    Ended::exit_code
+                }
+                Cause::DeadlineExceeded => Ended::deadline_exceeded,
+                Cause::PodEvicted(_) => Ended::pod_evicted,
+                Cause::PodDeleted => Ended::pod_deleted,
+                Cause::Removed => Ended::removed,
+                Cause::Other(_) => Ended::other,
+            },
         };
         self.jobs.get_or_create(&JobLabels { outcome }).inc();
         self.duration.observe(duration.as_secs_f64());

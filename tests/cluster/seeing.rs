@@ -133,6 +133,9 @@ async fn the_services_may_do_what_they_need_and_no_more() -> anyhow::Result<()> 
         ("executor", "update", "werfbundles/status"),
         ("executor", "create", "jobs"),
         ("executor", "get", "secrets"),
+        ("executor", "create", "configmaps"),
+        ("executor", "list", "events.events.k8s.io"),
+        ("executor", "get", "replicasets"),
     ] {
         assert!(
             may(account, verb, resource).await?,
@@ -148,6 +151,10 @@ async fn the_services_may_do_what_they_need_and_no_more() -> anyhow::Result<()> 
         ("executor", "list", "secrets"),
         ("executor", "watch", "secrets"),
         ("executor", "delete", "secrets"),
+        ("executor", "delete", "configmaps"),
+        ("executor", "list", "configmaps"),
+        ("executor", "list", "replicasets"),
+        ("executor", "watch", "events.events.k8s.io"),
         ("executor", "create", "pods"),
         ("executor", "create", "deployments"),
         ("executor", "create", "rolebindings"),

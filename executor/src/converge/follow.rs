@@ -7,15 +7,16 @@ use werf_shared::bundle::{BundleKey, WerfBundle, WerfBundleStatus};
 use werf_shared::clock;
 use werf_shared::telemetry::propagation;
 
+use super::attend::attend;
 use super::begin::{resolve_access, resolve_values};
-use super::record::record;
+use super::record::{record, record_removed};
 use super::settle::{cannot_prepare, patch_status};
 use super::trace::{Part, span_of_run};
 use super::{Context, ConvergeError, LOOK_AGAIN, Next};
 use crate::decide::inputs;
 use crate::decide::job::files::Files;
 use crate::decide::job::{self, BundleIdentity, JobOrder};
-use crate::decide::outcome::{self, Cause, Outcome, Progress};
+use crate::decide::outcome::{self, Progress};
 use crate::decide::plan::{self, Claimed};
 use crate::decide::registry_access::RegistryAccess;
 use crate::decide::settings::Settings;
@@ -39,37 +40,29 @@ pub(super) async fn follow(
     bundle: &WerfBundle,
     claimed: &Claimed,
 ) -> Result<Next, ConvergeError> {
-    let removed = Outcome::Failed(Cause::Removed);
     let Some(job) = jobs::get(&context.client, &claimed.namespace, &claimed.job).await? else {
         return if claimed.confirmed {
-            record(context, bundle, None, removed).await
+            record_removed(context, bundle).await
         } else {
-            create(context, bundle, claimed).await
+            Box::pin(create(context, bundle, claimed)).await
         };
     };
     if !outcome::is_of_run(&job, bundle) && !seeded::has(Bug::AnyConflictAdopted) {
         return if claimed.confirmed {
-            record(context, bundle, None, removed).await
+            record_removed(context, bundle).await
         } else {
             yield_name(context, bundle, &job).await
         };
     }
     match outcome::progress(&job) {
-        Progress::Ended => {
-            let pods = jobs::pods(&context.client, &job).await?;
-            let outcome = outcome::ended(&job, &pods);
-            if seeded::has(Bug::DeletedBeforeRecorded) {
-                jobs::delete(&context.client, &job).await?;
-            }
-            record(context, bundle, Some((&job, pods)), outcome).await
-        }
+        Progress::Ended => record(context, bundle, &job).await,
         Progress::New if !claimed.confirmed => adopt(context, bundle, &job).await,
         Progress::New => {
             jobs::release(&context.client, &job).await?;
             Ok(Next::Rest(Again::After(LOOK_AGAIN)))
         }
         Progress::Running | Progress::Held if claimed.confirmed => {
-            Ok(Next::Rest(Again::After(LOOK_AGAIN)))
+            attend(context, bundle, &job).await
         }
         Progress::Running | Progress::Held => {
             let confirmed = status::confirm(bundle, clock::now());

@@ -2,40 +2,97 @@
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
 use tracing::{Instrument, info, warn};
 use werf_shared::bundle::WerfBundle;
 use werf_shared::clock;
 use werf_shared::error::chain;
 
+use super::masks::masker_of;
 use super::settle::store;
 use super::trace::{Part, span_of_run, trace_id};
 use super::{Context, ConvergeError, Next};
-use crate::decide::job::files;
-use crate::decide::mask::Masks;
-use crate::decide::outcome::Outcome;
-use crate::decide::values::{self, Source, SourceKind};
-use crate::decide::{log_tail, registry_access, status};
+use crate::decide::job::log;
+use crate::decide::log_tail::{self, Kept};
+use crate::decide::mask::Masker;
+use crate::decide::outcome::{self, Cause, Failure, Outcome, Remains};
+use crate::decide::status::{self, Logs};
 use crate::io::events::{self, Reason};
-use crate::io::{jobs, logs};
+use crate::io::jobs::{self, Ownership};
+use crate::io::logs;
+use crate::seeded::{self, Bug};
 
-/// Records how a Job ended.
+/// Records that a Job is gone whose end was not recorded.
+pub(super) async fn record_removed(
+    context: &Context,
+    bundle: &WerfBundle,
+) -> Result<Next, ConvergeError> {
+    let run = bundle.status.as_ref().and_then(|s| s.current_run.as_ref());
+    let failure = Failure {
+        waiting: run.and_then(|run| run.waiting.clone()),
+        ..Cause::Removed.into()
+    };
+    store_outcome(context, bundle, Outcome::Failed(failure), Logs::default()).await
+}
+
+/// Records how a Job ended. Its log is kept first: after a crash in between, it is there already.
 pub(super) async fn record(
     context: &Context,
     bundle: &WerfBundle,
-    job: Option<(&Job, Vec<Pod>)>,
-    outcome: Outcome,
+    job: &Job,
 ) -> Result<Next, ConvergeError> {
-    let log_tail = match &job {
-        Some((job, pods)) => collect_logs(context, bundle, job, pods).await,
-        None => None,
+    let pods = jobs::pods(&context.client, job).await?;
+    let masker = masker_of(&context.client, job).await;
+    let run = bundle.status.as_ref().and_then(|s| s.current_run.as_ref());
+    let remains = Remains {
+        pods: &pods,
+        waiting: run.and_then(|run| run.waiting.as_ref()),
+        masker: masker.as_ref(),
     };
+    let outcome = outcome::ended(job, remains);
+    let logs = match outcome::telling(&pods) {
+        Some(pod) => {
+            let collected = collect_logs(context, job, pod, masker.as_ref());
+            let span = span_of_run(Part::CollectLogs, bundle);
+            collected.instrument(span).await
+        }
+        None => Collected::default(),
+    };
+    drop(masker);
+    if seeded::has(Bug::DeletedBeforeRecorded) {
+        jobs::delete(&context.client, job).await?;
+    }
+    let next = store_outcome(context, bundle, outcome, logs.kept).await?;
+    if let Some(why) = logs.unavailable {
+        let namespace = job.namespace().unwrap_or_default();
+        let name = job.name_any();
+        let about = Some((namespace.as_str(), name.as_str()));
+        let note = format!("The log of Job {name} is not kept: {why}");
+        events::tell(
+            &context.recorder,
+            bundle,
+            about,
+            Reason::LogsUnavailable,
+            &note,
+        )
+        .await;
+    }
+    Ok(next)
+}
+
+async fn store_outcome(
+    context: &Context,
+    bundle: &WerfBundle,
+    outcome: Outcome,
+    logs: Logs,
+) -> Result<Next, ConvergeError> {
     let run = bundle.status.as_ref().and_then(|s| s.current_run.as_ref());
     let trace_id = run
         .and_then(|run| run.traceparent.as_deref())
         .and_then(trace_id)
         .map(ToOwned::to_owned);
     let now = clock::now();
-    let recorded = status::record(bundle, &outcome, log_tail, trace_id, now);
+    let recorded = status::record(bundle, &outcome, logs, trace_id, now);
     let span = span_of_run(Part::PatchStatus, bundle);
     store(context, bundle, recorded)
         .instrument(span.clone())
@@ -48,8 +105,8 @@ pub(super) async fn record(
             span.in_scope(|| info!("Synced"));
             (Reason::Synced, format!("Deployed {tag}"))
         }
-        Outcome::Failed(cause) => {
-            let message = cause.message();
+        Outcome::Failed(failure) => {
+            let message = failure.message();
             span.in_scope(|| warn!(reason = %message, "Deployment failed"));
             (Reason::JobFailed, format!("Deploying {tag}: {message}"))
         }
@@ -63,52 +120,66 @@ pub(super) async fn record(
     Ok(Next::Continue)
 }
 
-/// The end of the Job's log, masked. A log that cannot be had does not hold up the result.
-async fn collect_logs(
-    context: &Context,
-    bundle: &WerfBundle,
-    job: &Job,
-    pods: &[Pod],
-) -> Option<String> {
-    let span = span_of_run(Part::CollectLogs, bundle);
-    async {
-        let pod = pods.last()?;
-        // Without knowing what to mask nothing is shown.
-        let Some(secrets) = secrets_of(context, job).await else {
-            warn!("Log not collected: the values to mask in it are not known");
-            return None;
-        };
-        match logs::end_of_log(&context.client, pod).await {
-            Ok(log) => Some(log_tail::tail(&log, &secrets, log_tail::STATUS_LIMIT)),
-            Err(error) => {
-                warn!(error = %chain(&error), "Log not collected");
-                None
-            }
-        }
-    }
-    .instrument(span)
-    .await
+/// What was had of a log.
+#[derive(Default)]
+struct Collected {
+    kept: Logs,
+    /// Why something is missing.
+    unavailable: Option<String>,
 }
 
-/// Everything in a Job's files that must not be shown; `None` when that cannot be known.
-async fn secrets_of(context: &Context, job: &Job) -> Option<Vec<String>> {
-    if files::secret_of(job).is_none() {
-        return Some(Vec::new());
-    }
-    let secret = jobs::files_of(&context.client, job).await.ok()??;
-    let mut data = secret.data?;
-    let mut masks = Masks::default();
-    if let Some(file) = data.remove(files::VALUES_KEY) {
-        let source = Source {
-            index: 0,
-            kind: SourceKind::Secret,
-            name: "values".to_owned(),
-            documents: [(files::VALUES_KEY.to_owned(), file.0)].into(),
+/// Keeps the log of a Job's Pod, masked. A log that cannot be had does not hold up the result.
+async fn collect_logs(
+    context: &Context,
+    job: &Job,
+    pod: &Pod,
+    masker: Option<&Masker>,
+) -> Collected {
+    let missing = |kept, why: String| {
+        warn!(job.name = %job.name_any(), "Log not kept: {why}");
+        Collected {
+            kept,
+            unavailable: Some(why),
+        }
+    };
+    // Without knowing what to mask nothing is shown.
+    let Some(masker) = masker else {
+        let why = "what to mask in it is not known, because the Job's Secret cannot be read";
+        return missing(Logs::default(), why.to_owned());
+    };
+    let read = match logs::end_of_log(&context.client, pod).await {
+        Ok(read) => read,
+        Err(error) => return missing(Logs::default(), chain(&error)),
+    };
+    let Kept { tail, whole } = {
+        // Logs can be large, and Jobs may end all at once.
+        let _room = context.resolving.acquire().await;
+        log_tail::keep(&read, masker)
+    };
+    drop(read);
+    let mut kept = Logs {
+        tail: Some(tail),
+        config_map: None,
+    };
+    let Some(whole) = whole else {
+        return Collected {
+            kept,
+            unavailable: None,
         };
-        masks.join(values::resolve(&[source]).ok()?.secret_texts);
+    };
+    let config_map = log::config_map(job, whole);
+    let name = config_map.name_any();
+    match jobs::create_log(&context.client, job, &config_map).await {
+        Ok(Ownership::Ours) => {
+            kept.config_map = Some(name);
+            Collected {
+                kept,
+                unavailable: None,
+            }
+        }
+        Ok(Ownership::Foreign) => {
+            missing(kept, format!("ConfigMap {name} belongs to somebody else"))
+        }
+        Err(error) => missing(kept, chain(&error)),
     }
-    if let Some(config) = data.remove(files::DOCKER_CONFIG_KEY) {
-        masks.join(registry_access::secret_texts(&config.0)?);
-    }
-    Some(masks.longest_first())
 }

@@ -120,6 +120,7 @@ impl That for WerfBundle {
                 started_at: Time(at(0)),
                 traceparent: None,
                 request: status.requested.take(),
+                waiting: None,
             });
         })
     }
@@ -132,7 +133,7 @@ impl That for WerfBundle {
         self.status = Some(status::record(
             &self,
             &Outcome::Succeeded,
-            None,
+            status::Logs::default(),
             None,
             at(10),
         ));
@@ -142,8 +143,8 @@ impl That for WerfBundle {
     fn failed(mut self, cause: Cause, now: Timestamp) -> Self {
         self.status = Some(status::record(
             &self,
-            &Outcome::Failed(cause),
-            None,
+            &Outcome::Failed(cause.into()),
+            status::Logs::default(),
             None,
             now,
         ));

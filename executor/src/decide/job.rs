@@ -19,6 +19,7 @@ use super::settings::Settings;
 use super::values::Values;
 
 pub mod files;
+pub mod log;
 pub mod pod_settings;
 
 use files::Files;
@@ -33,6 +34,7 @@ const USER: i64 = 1000;
 const HOME: &str = "/home/werf";
 const TERMINATION_LOG: &str = "/dev/termination-log.json";
 const RELEASES_KEPT: u32 = 10;
+const RELEASE: &str = "--release=";
 
 /// Everything that makes a Job.
 #[derive(Clone, Debug)]
@@ -110,6 +112,26 @@ pub fn build(order: &JobOrder<'_>) -> Job {
             ..JobSpec::default()
         }),
         status: None,
+    }
+}
+
+/// The release that a Job deploys.
+pub fn release_of(job: &Job) -> Option<&str> {
+    let pod = job.spec.as_ref()?.template.spec.as_ref()?;
+    let container = pod.containers.iter().find(|it| it.name == CONTAINER)?;
+    let arguments = container.args.as_ref()?;
+    arguments.iter().find_map(|it| it.strip_prefix(RELEASE))
+}
+
+/// What belongs to a Job is gone with it.
+fn owned_by_job(job: &Job) -> OwnerReference {
+    OwnerReference {
+        api_version: "batch/v1".to_owned(),
+        kind: "Job".to_owned(),
+        name: job.metadata.name.clone().unwrap_or_default(),
+        uid: job.metadata.uid.clone().unwrap_or_default(),
+        controller: Some(true),
+        block_owner_deletion: None,
     }
 }
 
@@ -259,7 +281,7 @@ fn arguments(order: &JobOrder<'_>) -> Vec<String> {
         "apply".to_owned(),
         format!("--repo={repository}"),
         format!("--tag={tag}"),
-        format!("--release={}", settings.release),
+        format!("{RELEASE}{}", settings.release),
         format!("--namespace={}", settings.target_namespace),
         format!("--timeout={}", settings.timeout.as_secs()),
         "--auto-rollback".to_owned(),

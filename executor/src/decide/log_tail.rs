@@ -1,69 +1,91 @@
-//! What of a Job's log goes into the status: the end of it, without control characters and without
-//! anything that came from a Secret.
+//! What of a Job's log is kept, and where: the end of it in the status, and all of it, up to what an
+//! object may hold, elsewhere. Without control characters and without anything that came from a Secret.
 
-use std::borrow::Cow;
-
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
+use super::mask::{self, Masker};
+use super::text::printable;
 
 /// How much of a log the status keeps, in bytes.
 pub const STATUS_LIMIT: usize = 5 * 1024;
 
-/// What stands where a secret was.
-const MASK: &str = "***";
+/// How much of a log is kept at all, in bytes: what a `ConfigMap` may hold (`ValidateConfigMap` in
+/// kubernetes/pkg/apis/core/validation).
+const WHOLE_LIMIT: usize = 1024 * 1024;
 
-/// The last lines of a log that fit into `limit` bytes. Secrets are masked before the cut, so that
-/// a cut never leaves half of one.
-pub fn tail(log: &[u8], secrets: &[String], limit: usize) -> String {
-    let text = String::from_utf8_lossy(log);
+/// How much of the end of a log has to be read, in bytes. What is before a secret that the reading
+/// cut in two must be long enough to be dropped with it.
+pub const READ: usize = WHOLE_LIMIT + 2 * mask::LONGEST;
+
+/// The first line of a log that is not whole.
+const HEADER_LIMIT: usize = 160;
+
+/// The end of a log as it was read.
+#[derive(Clone, Debug, Default)]
+pub struct Read {
+    /// The last bytes, at most [`READ`] of them.
+    pub end: Vec<u8>,
+    /// What was before them.
+    pub before: Before,
+}
+
+/// What was before the end of a log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Before {
+    /// Nothing: the log is whole.
+    #[default]
+    Nothing,
+    /// So many bytes.
+    Bytes(u64),
+    /// More than so many bytes; nobody counted them.
+    MoreThan(u64),
+}
+
+/// What is kept of a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// The last lines, for the status.
+    pub tail: String,
+    /// The log, where it is longer than that.
+    pub whole: Option<String>,
+}
+
+/// Says what to keep of a log. Secrets are masked before any cut, so that none leaves half of one.
+pub fn keep(log: &Read, masker: &Masker) -> Kept {
+    let text = String::from_utf8_lossy(&log.end);
     // Twice: a secret may itself have characters that are not shown.
-    let clean = mask(&printable(&mask(&text, secrets)), secrets);
-    last_lines(&clean, limit).to_owned()
-}
-
-/// The text without terminal sequences and control characters, apart from line ends and tabs.
-fn printable(text: &str) -> String {
-    let mut kept = String::with_capacity(text.len());
-    let mut characters = text.chars().peekable();
-    while let Some(character) = characters.next() {
-        if character == '\u{1b}' && characters.peek() == Some(&'[') {
-            // ECMA-48 control sequence: parameters, then one final byte from '@' to '~'.
-            characters.next();
-            for follower in characters.by_ref() {
-                if ('@'..='~').contains(&follower) {
-                    break;
-                }
-            }
-        } else if matches!(character, '\n' | '\t') || !is_control(character) {
-            kept.push(character);
+    let clean = masker.mask(&printable(&masker.mask(&text))).into_owned();
+    let clean = match log.before {
+        Before::Nothing => clean.trim_end(),
+        Before::Bytes(_) | Before::MoreThan(_) => {
+            // It may begin with half a secret, which nothing has masked.
+            let start = clean.ceil_char_boundary(mask::LONGEST.min(clean.len()));
+            clean[start..].trim_end()
         }
+    };
+    Kept {
+        tail: last_lines(clean, STATUS_LIMIT).to_owned(),
+        whole: whole(log, clean),
     }
-    kept
 }
 
-/// Control characters, and the marks that change the direction of text (Unicode `Bidi_Control`).
-fn is_control(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{200e}' | '\u{200f}' | '\u{061c}')
-        || ('\u{202a}'..='\u{202e}').contains(&character)
-        || ('\u{2066}'..='\u{2069}').contains(&character)
-}
-
-fn mask(text: &str, secrets: &[String]) -> String {
-    let mut masked = Cow::Borrowed(text);
-    for secret in secrets.iter().filter(|secret| !secret.trim().is_empty()) {
-        for form in [secret.clone(), STANDARD_NO_PAD.encode(secret)] {
-            if masked.contains(&form) {
-                masked = Cow::Owned(masked.replace(&form, MASK));
-            }
-        }
+fn whole(log: &Read, clean: &str) -> Option<String> {
+    if log.before == Before::Nothing && clean.len() <= WHOLE_LIMIT {
+        return (clean.len() > STATUS_LIMIT).then(|| clean.to_owned());
     }
-    masked.into_owned()
+    let end = last_lines(clean, WHOLE_LIMIT - HEADER_LIMIT);
+    let unread = log.end.len().saturating_sub(end.len());
+    let unread = u64::try_from(unread).unwrap_or(u64::MAX);
+    let missing = match log.before {
+        Before::Nothing => unread.to_string(),
+        Before::Bytes(count) => count.saturating_add(unread).to_string(),
+        Before::MoreThan(count) => format!("more than {}", count.saturating_add(unread)),
+    };
+    Some(format!(
+        "[werf-operator: this is the end of the log, {missing} bytes before it were left out]\n{end}"
+    ))
 }
 
 /// Whole lines from the end, as many as fit; of a single longer line its end.
 fn last_lines(text: &str, limit: usize) -> &str {
-    let text = text.trim_end();
     if text.len() <= limit {
         return text;
     }
@@ -76,61 +98,4 @@ fn last_lines(text: &str, limit: usize) -> &str {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_short_log_is_kept_whole() {
-        assert_eq!(tail(b"one\ntwo\n", &[], 100), "one\ntwo");
-    }
-
-    #[test]
-    fn a_long_log_keeps_its_last_whole_lines() {
-        assert_eq!(
-            tail(b"first line\nsecond\nthird\n", &[], 14),
-            "second\nthird"
-        );
-        assert_eq!(tail(b"first line\nsecond\nthird\n", &[], 10), "third");
-    }
-
-    #[test]
-    fn one_long_line_is_cut_between_characters() {
-        let log = "ü".repeat(100);
-        let kept = tail(log.as_bytes(), &[], 33);
-        assert_eq!(kept, "ü".repeat(16));
-    }
-
-    #[test]
-    fn colours_and_control_characters_are_dropped() {
-        assert_eq!(
-            tail(b"\x1b[31mred\x1b[0m\x07 and\ttab\r\n", &[], 100),
-            "red and\ttab"
-        );
-    }
-
-    #[test]
-    fn invalid_utf8_does_no_harm() {
-        assert_eq!(tail(b"a\xff\xfeb", &[], 100), "a\u{fffd}\u{fffd}b");
-    }
-
-    #[test]
-    fn secrets_are_masked_plain_and_encoded() {
-        let secrets = ["hunter22".to_owned()];
-        let log = b"password hunter22 is aHVudGVyMjI= in base64";
-        assert_eq!(tail(log, &secrets, 100), "password *** is ***= in base64");
-    }
-
-    #[test]
-    fn a_secret_with_control_characters_is_masked_too() {
-        let secrets = ["ab\u{7}cdefgh".to_owned()];
-        let kept = tail("x ab\u{7}cdefgh y".as_bytes(), &secrets, 100);
-        assert_eq!(kept, "x *** y");
-    }
-
-    #[test]
-    fn a_cut_never_shows_half_a_secret() {
-        let secrets = ["s3cr3t-value".to_owned()];
-        let kept = tail(b"xxxxxxxxxx s3cr3t-value", &secrets, 8);
-        assert!(!kept.contains("value"), "{kept}");
-    }
-}
+mod tests;

@@ -4,10 +4,21 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
 
 use kube::ResourceExt;
+use werf_shared::bundle::status::Waiting;
 use werf_shared::bundle::{WerfBundle, WerfBundleStatus};
 use werf_shared::names::annotation;
 
 use super::job::CONTAINER;
+use super::mask::Masker;
+use super::text::shown;
+
+mod cause;
+mod report;
+
+pub use cause::{Cause, Failure, Outcome};
+
+/// The longest text of others within a message.
+const WORDS_LIMIT: usize = 400;
 
 /// How a Job stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,48 +31,6 @@ pub enum Progress {
     Held,
     /// It has ended; ask [`ended`] how.
     Ended,
-}
-
-/// How an ended Job ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Well.
-    Succeeded,
-    /// Not well.
-    Failed(Cause),
-}
-
-/// Why a Job failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// The kernel killed the container for using more memory than its limit.
-    OomKilled,
-    /// werf said no.
-    ExitCode(i32),
-    /// The same where the registry may have asked for a client certificate.
-    WithoutClientCertificate(i32),
-    /// The Job ran longer than it may.
-    DeadlineExceeded,
-    /// The Job was removed before its end was recorded.
-    Removed,
-    /// The Job controller's own words.
-    Other(String),
-}
-
-impl Cause {
-    /// The failure as the guides word it.
-    pub fn message(&self) -> String {
-        match self {
-            Self::OomKilled => "pod failed with OOMKilled".to_owned(),
-            Self::ExitCode(code) => format!("pod failed with exit code {code}"),
-            Self::WithoutClientCertificate(code) => format!(
-                "pod failed with exit code {code}; werf cannot present the client certificate of registry.certSecretRef, if that is what the registry asks for"
-            ),
-            Self::DeadlineExceeded => "job exceeded its deadline".to_owned(),
-            Self::Removed => "job was removed before its end was recorded".to_owned(),
-            Self::Other(words) => words.clone(),
-        }
-    }
 }
 
 /// Says how a Job stands.
@@ -109,28 +78,129 @@ pub fn is_of_run(job: &Job, bundle: &WerfBundle) -> bool {
         && says(annotation::ATTEMPT, &status.attempt.to_string())
 }
 
-/// Says how an ended Job ended, from its conditions and what is left of its Pods.
-pub fn ended(job: &Job, pods: &[Pod]) -> Outcome {
+/// What is left of an ended Job beside itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Remains<'a> {
+    /// Its Pods. There can be two of them, and none.
+    pub pods: &'a [Pod],
+    /// What it was last seen to wait for.
+    pub waiting: Option<&'a Waiting>,
+    /// Masks what others wrote; without one that is not told.
+    pub masker: Option<&'a Masker>,
+}
+
+/// Says how an ended Job ended. Its own condition decides whether it failed, whatever its Pods say;
+/// they only tell why.
+pub fn ended(job: &Job, remains: Remains<'_>) -> Outcome {
     let Some((kind, reason, message)) = finished(job) else {
-        return Outcome::Failed(Cause::Other("job has not ended".to_owned()));
+        return Outcome::Failed(Cause::Other("job has not ended".to_owned()).into());
     };
     if kind == "Complete" {
         return Outcome::Succeeded;
     }
-    if reason == "DeadlineExceeded" {
-        return Outcome::Failed(Cause::DeadlineExceeded);
-    }
-    let cause = pods
-        .iter()
-        .find_map(terminated)
-        .map_or_else(|| Cause::Other(in_words(reason, message)), why_terminated);
+    let words = |text: &str| {
+        let masker = remains.masker?;
+        Some(shown(text, masker, WORDS_LIMIT))
+    };
+    let pod = telling(remains.pods);
+    let cause = if reason == "DeadlineExceeded" {
+        Cause::DeadlineExceeded
+    } else if let Some(pod) = pod {
+        why_failed(pod, words).unwrap_or_else(|| other(reason, message, words))
+    } else if reason == "BackoffLimitExceeded" && has_lost_pods(job) {
+        Cause::PodDeleted
+    } else {
+        other(reason, message, words)
+    };
+    let operation = match cause {
+        Cause::ExitCode(_) | Cause::WithoutClientCertificate(_) => pod
+            .and_then(|pod| terminated(pod)?.message.as_deref())
+            .and_then(report::failed_operation)
+            .and_then(|operation| words(&operation)),
+        _ => None,
+    };
+    let of_job = format!("Job/{}", job.name_any());
+    let waiting = remains.waiting.filter(|waiting| match cause {
+        // werf ran: its own Pod had started.
+        Cause::ExitCode(_) | Cause::WithoutClientCertificate(_) => waiting.object != of_job,
+        Cause::OomKilled | Cause::NotStarted(..) | Cause::PodEvicted(_) => false,
+        _ => true,
+    });
     let certificate_unused = job
         .annotations()
         .contains_key(annotation::CLIENT_CERTIFICATE);
-    Outcome::Failed(match cause {
-        Cause::ExitCode(code) if certificate_unused => Cause::WithoutClientCertificate(code),
-        cause => cause,
+    Outcome::Failed(Failure {
+        cause: match cause {
+            Cause::ExitCode(code) if certificate_unused => Cause::WithoutClientCertificate(code),
+            cause => cause,
+        },
+        operation,
+        waiting: waiting.cloned(),
     })
+}
+
+/// The Pod that tells how a Job went: of those that failed, or else of all, the newest.
+pub fn telling(pods: &[Pod]) -> Option<&Pod> {
+    pods.iter().max_by_key(|pod| {
+        let created = pod.metadata.creation_timestamp.as_ref().map(|time| time.0);
+        (failed(pod), created, pod.metadata.name.clone())
+    })
+}
+
+fn failed(pod: &Pod) -> bool {
+    terminated(pod).is_some() || was_evicted(pod).is_some()
+}
+
+/// Why the Pod failed, if it did; in `words` where those say more.
+fn why_failed(pod: &Pod, words: impl Fn(&str) -> Option<String>) -> Option<Cause> {
+    let terminated = terminated(pod);
+    let reason = terminated.and_then(|terminated| terminated.reason.as_deref());
+    if reason == Some("OOMKilled") {
+        return Some(Cause::OomKilled);
+    }
+    if let Some(message) = was_evicted(pod) {
+        return Some(Cause::PodEvicted(words(message).unwrap_or_default()));
+    }
+    let deleted = pod.metadata.deletion_timestamp.is_some();
+    let Some(terminated) = terminated else {
+        return deleted.then_some(Cause::PodDeleted);
+    };
+    let code = terminated.exit_code;
+    Some(match reason {
+        // containerd and older runtimes, where the command cannot be executed.
+        Some("StartError" | "ContainerCannotRun") => {
+            let message = terminated.message.as_deref().unwrap_or_default();
+            Cause::NotStarted(code, words(message).unwrap_or_default())
+        }
+        // 128 and the number of the signal that ended it: SIGTERM or SIGKILL.
+        _ if deleted && matches!(code, 143 | 137) => Cause::PodDeleted,
+        _ => Cause::ExitCode(code),
+    })
+}
+
+/// What was said when the Pod was evicted. The kubelet sets the reason; everybody else who takes a Pod
+/// away for its node's sake sets the condition (`DisruptionTarget` in k8s.io/api/core/v1).
+fn was_evicted(pod: &Pod) -> Option<&str> {
+    let status = pod.status.as_ref()?;
+    let said = status.message.as_deref();
+    if status.reason.as_deref() == Some("Evicted") {
+        return Some(said.unwrap_or_default());
+    }
+    let conditions = status.conditions.as_ref()?;
+    let target = conditions
+        .iter()
+        .find(|condition| condition.type_ == "DisruptionTarget" && condition.status == "True")?;
+    Some(said.or(target.message.as_deref()).unwrap_or_default())
+}
+
+/// The Job had a Pod that failed, and nothing is left of it.
+fn has_lost_pods(job: &Job) -> bool {
+    let failed = job.status.as_ref().and_then(|status| status.failed);
+    failed.is_some_and(|failed| failed > 0)
+}
+
+fn other(reason: &str, message: &str, words: impl Fn(&str) -> Option<String>) -> Cause {
+    Cause::Other(words(&in_words(reason, message)).unwrap_or_else(|| "job failed".to_owned()))
 }
 
 /// The condition that ends a Job: type, reason, message.
@@ -154,14 +224,6 @@ fn terminated(pod: &Pod) -> Option<&ContainerStateTerminated> {
         .as_ref()
         .and_then(|state| state.terminated.as_ref())
         .filter(|terminated| terminated.exit_code != 0)
-}
-
-fn why_terminated(terminated: &ContainerStateTerminated) -> Cause {
-    if terminated.reason.as_deref() == Some("OOMKilled") {
-        Cause::OomKilled
-    } else {
-        Cause::ExitCode(terminated.exit_code)
-    }
 }
 
 fn in_words(reason: &str, message: &str) -> String {

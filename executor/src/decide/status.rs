@@ -2,9 +2,12 @@
 //! The summary is always computed anew from the rest, so that it cannot drift from it.
 
 use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use werf_shared::bundle::condition::{self, ConditionType};
-use werf_shared::bundle::status::{CurrentRun, HISTORY_LIMIT, HistoryEntry, JobStatus, Stage};
+use werf_shared::bundle::status::{
+    CurrentRun, HISTORY_LIMIT, HistoryEntry, JobStatus, Stage, Waiting,
+};
 use werf_shared::bundle::{WerfBundle, WerfBundleStatus};
 
 use super::outcome::Outcome;
@@ -81,6 +84,7 @@ pub fn claim(
         started_at: Time(now),
         traceparent: run.traceparent,
         request: status.requested.take(),
+        waiting: None,
     });
     prepared(&mut status);
     status.last_job_status = None;
@@ -101,6 +105,7 @@ pub fn claim_retry(
         run.started_at = Time(now);
         run.generation = bundle.metadata.generation.unwrap_or_default();
         "Retry".clone_into(&mut run.cause);
+        run.waiting = None;
     }
     prepared(&mut status);
     status.last_job_status = None;
@@ -129,28 +134,65 @@ pub fn confirm(bundle: &WerfBundle, now: Timestamp) -> WerfBundleStatus {
     status
 }
 
+/// Since when what is in trouble can be the run's doing: since its first attempt, because the next one
+/// changes nothing of what is as wanted already. By the apiserver's clock, as far as it is known.
+pub fn since(bundle: &WerfBundle, job: &Job) -> Timestamp {
+    let created = job.metadata.creation_timestamp.as_ref();
+    let created = created.map_or(Timestamp::MIN, |created| created.0);
+    let Some(status) = &bundle.status else {
+        return created;
+    };
+    let earlier = usize::try_from(status.attempt - 1).unwrap_or_default();
+    let attempts = status.history.iter().take(earlier);
+    attempts
+        .map(|entry| entry.started.0)
+        .fold(created, Ord::min)
+}
+
+/// The status that says what keeps the current run from ending.
+pub fn wait(bundle: &WerfBundle, waiting: Option<Waiting>, now: Timestamp) -> WerfBundleStatus {
+    let mut status = bundle.status.clone().unwrap_or_default();
+    if let Some(run) = &mut status.current_run {
+        run.waiting = waiting;
+    }
+    summarize(&mut status, bundle, &Standing::Deploying, now);
+    status
+}
+
+/// What is kept of a Job's log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Logs {
+    /// The end of it.
+    pub tail: Option<String>,
+    /// The `ConfigMap` with all of it.
+    pub config_map: Option<String>,
+}
+
 /// The status that records how the current Job ended. Unless another tag waits already, it says at
 /// once what follows, so that an end is one write.
 pub fn record(
     bundle: &WerfBundle,
     outcome: &Outcome,
-    log_tail: Option<String>,
+    logs: Logs,
     trace_id: Option<String>,
     now: Timestamp,
 ) -> WerfBundleStatus {
     let mut status = bundle.status.clone().unwrap_or_default();
     let job = status.active_job_name.take().unwrap_or_default();
+    if let Some(run) = &mut status.current_run {
+        run.waiting = None;
+    }
     let run = status.current_run.clone();
-    let message = match outcome {
-        Outcome::Succeeded => None,
-        Outcome::Failed(cause) => Some(cause.message()),
+    let (reason, message) = match outcome {
+        Outcome::Succeeded => (None, None),
+        Outcome::Failed(failure) => (Some(failure.reason().to_owned()), Some(failure.message())),
     };
     let result = match outcome {
         Outcome::Succeeded => JobStatus::Succeeded,
         Outcome::Failed(_) => JobStatus::Failed,
     };
     status.last_job_status = Some(result);
-    status.last_job_logs = log_tail.filter(|log| !log.is_empty());
+    status.last_job_logs = logs.tail.filter(|log| !log.is_empty());
     if let Some(run) = run {
         if *outcome == Outcome::Succeeded {
             status.last_applied_tag = Some(run.tag.clone());
@@ -167,7 +209,9 @@ pub fn record(
                 started: run.started_at,
                 finished: Time(now),
                 result,
+                reason,
                 message: message.clone(),
+                logs: logs.config_map,
                 trace_id,
             },
         );

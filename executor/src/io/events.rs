@@ -12,6 +12,8 @@ use tracing::debug;
 use werf_shared::bundle::WerfBundle;
 use werf_shared::{clock, names};
 
+use crate::decide::obstacle::Kind;
+
 /// The longest note the apiserver takes is 1024 bytes.
 const NOTE_LIMIT: usize = 1000;
 
@@ -104,6 +106,10 @@ pub enum Reason {
     Resumed,
     /// Nothing comes of what an annotation asks for.
     RequestIgnored,
+    /// Something keeps a Job from ending.
+    Waiting(Kind),
+    /// A Job's log could not be kept.
+    LogsUnavailable,
 }
 
 impl Reason {
@@ -118,6 +124,8 @@ impl Reason {
             Self::Suspended => "Suspended",
             Self::Resumed => "Resumed",
             Self::RequestIgnored => "RequestIgnored",
+            Self::Waiting(kind) => kind.reason(),
+            Self::LogsUnavailable => "LogsUnavailable",
         }
     }
 
@@ -129,7 +137,11 @@ impl Reason {
             | Self::RollbackEnded
             | Self::Suspended
             | Self::Resumed => EventType::Normal,
-            Self::JobFailed | Self::CannotPrepare | Self::RequestIgnored => EventType::Warning,
+            Self::JobFailed
+            | Self::CannotPrepare
+            | Self::RequestIgnored
+            | Self::Waiting(_)
+            | Self::LogsUnavailable => EventType::Warning,
         }
     }
 }

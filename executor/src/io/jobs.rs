@@ -1,9 +1,13 @@
-//! Jobs, the Secrets they own and their Pods.
+//! Jobs, what they own, and their Pods.
+
+use std::fmt;
 
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Pod, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::json;
 use werf_shared::names::{annotation, label};
 
@@ -100,17 +104,37 @@ pub async fn create_files(
     secret: &Secret,
 ) -> Result<Ownership, ApiError> {
     let api = secrets(client, &job.namespace().unwrap_or_default());
-    let created = call(
-        "create the Job's Secret",
-        api.create(&PostParams::default(), secret),
-    )
-    .await;
-    match created {
+    let operations = ("create the Job's Secret", "read the Job's Secret");
+    create_owned(&api, job, secret, operations).await
+}
+
+/// Creates the `ConfigMap` with a Job's log. One that exists and belongs to the Job has it already.
+pub async fn create_log(
+    client: &Client,
+    job: &Job,
+    log: &ConfigMap,
+) -> Result<Ownership, ApiError> {
+    let api = Api::namespaced(client.clone(), &job.namespace().unwrap_or_default());
+    let operations = (
+        "create the ConfigMap with the log",
+        "read the ConfigMap with the log",
+    );
+    create_owned(&api, job, log, operations).await
+}
+
+async fn create_owned<K>(
+    api: &Api<K>,
+    job: &Job,
+    object: &K,
+    (create, read): (&'static str, &'static str),
+) -> Result<Ownership, ApiError>
+where
+    K: Resource + Serialize + DeserializeOwned + Clone + fmt::Debug + Sync,
+{
+    match call(create, api.create(&PostParams::default(), object)).await {
         Ok(_) => Ok(Ownership::Ours),
         Err(conflict @ ApiError::Conflict { .. }) => {
-            let operation = "read the Job's Secret";
-            let present = find(operation, api.get_metadata(&secret.name_any())).await?;
-            match present {
+            match find(read, api.get_metadata(&object.name_any())).await? {
                 Some(present) if is_owned_by(&present, job) => Ok(Ownership::Ours),
                 Some(_) => Ok(Ownership::Foreign),
                 None => Err(conflict),
@@ -145,6 +169,7 @@ mod tests {
     use kube::client::Body;
 
     use super::*;
+    use crate::decide::job::log;
 
     /// An apiserver that refuses to create anything with 409, and answers reads with this.
     fn apiserver(code: u16, body: &'static str) -> Client {
@@ -160,13 +185,16 @@ mod tests {
         Client::new(service, "default")
     }
 
-    async fn created(client: &Client) -> Result<Ownership, ApiError> {
-        let metadata = |name: &str, uid: &str| ObjectMeta {
+    fn metadata(name: &str, uid: &str) -> ObjectMeta {
+        ObjectMeta {
             name: Some(name.to_owned()),
             namespace: Some("a".to_owned()),
             uid: Some(uid.to_owned()),
             ..ObjectMeta::default()
-        };
+        }
+    }
+
+    async fn created(client: &Client) -> Result<Ownership, ApiError> {
         let job = Job {
             metadata: metadata("app", "u1"),
             ..Job::default()
@@ -186,6 +214,22 @@ mod tests {
             matches!(result, Err(ApiError::Conflict { .. })),
             "{result:?}"
         );
+    }
+
+    #[tokio::test]
+    async fn a_log_that_was_kept_before_a_crash_is_not_kept_twice() {
+        let kept = async |body| {
+            let job = Job {
+                metadata: metadata("app", "u1"),
+                ..Job::default()
+            };
+            let log = log::config_map(&job, "log".to_owned());
+            create_log(&apiserver(200, body), &job, &log).await.unwrap()
+        };
+        let ours = r#"{"metadata":{"name":"app-logs","ownerReferences":[{"apiVersion":"batch/v1","kind":"Job","name":"app","uid":"u1"}]}}"#;
+        let foreign = r#"{"metadata":{"name":"app-logs"}}"#;
+        assert_eq!(kept(ours).await, Ownership::Ours);
+        assert_eq!(kept(foreign).await, Ownership::Foreign);
     }
 
     #[tokio::test]

@@ -236,6 +236,21 @@ pub struct CurrentRun {
     /// The person's request that the run answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<Requested>,
+    /// What keeps the run from ending, while something does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Waiting>,
+}
+
+/// What keeps a run from ending.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Waiting {
+    /// One word for it.
+    pub reason: String,
+    /// What is waited for, such as Deployment/app.
+    pub object: String,
+    /// One sentence for people.
+    pub message: String,
 }
 
 /// A person's request that has not become a run yet.
@@ -284,9 +299,15 @@ pub struct HistoryEntry {
     pub finished: Time,
     /// Succeeded or Failed.
     pub result: JobStatus,
+    /// Why it failed, in one word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// The ConfigMap beside the Job with all of its log, where that is longer than lastJobLogs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logs: Option<String>,
     /// The W3C trace id of the run, 32 hex digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,

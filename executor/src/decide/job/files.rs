@@ -6,8 +6,9 @@ use std::fmt;
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{KeyToPath, Secret, SecretVolumeSource, Volume, VolumeMount};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use super::owned_by_job;
 use crate::decide::registry_access::RegistryAccess;
 use crate::decide::values::Values;
 
@@ -75,14 +76,7 @@ impl<'a> Files<'a> {
                 name: Some(secret_name(&name)),
                 namespace: job.metadata.namespace.clone(),
                 labels: job.metadata.labels.clone(),
-                owner_references: Some(vec![OwnerReference {
-                    api_version: "batch/v1".to_owned(),
-                    kind: "Job".to_owned(),
-                    name,
-                    uid: job.metadata.uid.clone().unwrap_or_default(),
-                    controller: Some(true),
-                    block_owner_deletion: None,
-                }]),
+                owner_references: Some(vec![owned_by_job(job)]),
                 ..ObjectMeta::default()
             },
             immutable: Some(true),

@@ -279,7 +279,13 @@ fn a_run_that_goes_on_is_left_to_end_and_a_claim_alone_is_given_up() {
     let mut running = asking(third, "v1.0.0");
     running.status = Some(status::confirm(&running, at(110)));
     assert!(matches!(plan::situation(&running), Situation::Deploying(_)));
-    let ended = status::record(&running, &Outcome::Succeeded, None, None, at(120));
+    let ended = status::record(
+        &running,
+        &Outcome::Succeeded,
+        status::Logs::default(),
+        None,
+        at(120),
+    );
     assert_ne!(ended.phase, Some(Phase::Synced), "the rollback waits");
     let mut after = running;
     after.status = Some(ended);

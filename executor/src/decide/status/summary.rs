@@ -8,6 +8,7 @@ use werf_shared::bundle::{WerfBundle, WerfBundleStatus};
 use werf_shared::names::wish;
 
 use super::{ROLLBACK_UNKNOWN, SUSPENDED, Standing};
+use crate::decide::obstacle::Kind;
 use crate::decide::plan::WhyNothing;
 use crate::decide::poll_report::NothingChosen;
 
@@ -90,7 +91,17 @@ fn view(status: &WerfBundleStatus, standing: &Standing) -> View {
         (run, _) => run.map(|run| run.tag.clone()).unwrap_or_default(),
     };
     match standing {
-        Standing::Deploying => syncing("Deploying", format!("Deploying {wanted}")),
+        Standing::Deploying => match status
+            .current_run
+            .as_ref()
+            .and_then(|run| run.waiting.as_ref())
+        {
+            Some(waiting) => syncing(
+                Kind::of_reason(&waiting.reason).map_or("Deploying", Kind::reason),
+                format!("Deploying {wanted}: {}", waiting.message),
+            ),
+            None => syncing("Deploying", format!("Deploying {wanted}")),
+        },
         Standing::CannotPrepare { reason, message } => {
             failed(reason, message.clone(), *reason == ROLLBACK_UNKNOWN)
         }

@@ -79,7 +79,7 @@ fn success_is_recorded_with_what_ran_not_with_what_is_wanted_by_now() {
         .deploying("h1")
         .confirmed()
         .wanting("v2", '2');
-    let status = record(&bundle, &Outcome::Succeeded, None, None, at(10));
+    let status = record(&bundle, &Outcome::Succeeded, Logs::default(), None, at(10));
     assert_eq!(status.last_applied_tag.as_deref(), Some("v1"));
     assert_eq!(status.last_applied_digest, Some(digest('1')));
     assert_eq!(status.active_job_name, None);
@@ -94,10 +94,14 @@ fn one_write_says_that_a_bundle_is_synced() {
     let status = record(
         &bundle,
         &Outcome::Succeeded,
-        Some("log".to_owned()),
+        Logs {
+            tail: Some("log".to_owned()),
+            config_map: Some("job-1-1-logs".to_owned()),
+        },
         None,
         at(10),
     );
+    assert_eq!(newest(&status).logs.as_deref(), Some("job-1-1-logs"));
     assert_eq!(status.phase, Some(Phase::Synced));
     assert_eq!(ready(&status).0, "True");
     assert_eq!(told(&status, ConditionType::Reconciling), None);
@@ -109,7 +113,7 @@ fn one_write_says_that_a_bundle_is_synced() {
 fn a_spec_that_was_edited_during_a_run_is_not_called_ready() {
     let mut bundle = bundle().wanting("v1", '1').deploying("h1").confirmed();
     bundle.metadata.generation = Some(2);
-    let status = record(&bundle, &Outcome::Succeeded, None, None, at(10));
+    let status = record(&bundle, &Outcome::Succeeded, Logs::default(), None, at(10));
     assert_eq!(status.last_applied_tag.as_deref(), Some("v1"));
     assert_ne!(status.phase, Some(Phase::Synced));
     assert_ne!(status.observed_generation, Some(2));
@@ -180,13 +184,13 @@ fn success_empties_the_error_of_deploying_but_not_that_of_polling() {
         .deploying("h1")
         .failed(Cause::ExitCode(1), at(5))
         .deploying("h1");
-    let status = record(&again, &Outcome::Succeeded, None, None, at(10));
+    let status = record(&again, &Outcome::Succeeded, Logs::default(), None, at(10));
     assert_eq!(status.last_error_message, None);
     let polling = bundle().wanting("v1", '1').deploying("h1").with(|status| {
         status.last_error_stage = Some(Stage::Polling);
         status.last_error_message = Some("error polling registry".to_owned());
     });
-    let status = record(&polling, &Outcome::Succeeded, None, None, at(10));
+    let status = record(&polling, &Outcome::Succeeded, Logs::default(), None, at(10));
     assert!(status.last_error_message.is_some());
 }
 

@@ -35,14 +35,14 @@ mod tests {
     fn of(document: &Value, origin: SourceKind) -> Vec<String> {
         let mut tree = Tree::default();
         tree.merge(document.as_object().unwrap().clone(), origin);
-        secret_texts(&tree).longest_first()
+        secret_texts(&tree).texts()
     }
 
     #[test]
     fn scalars_of_secrets_are_masked_wherever_they_are() {
         let document = json!({"a": {"b": "hunter2"}, "c": [{"d": "s3cr3t!!"}, 123_456]});
         let texts = of(&document, SourceKind::Secret);
-        for text in ["hunter2", "s3cr3t!!", "123456", "aHVudGVyMg=="] {
+        for text in ["hunter2", "s3cr3t!!", "123456"] {
             assert!(texts.contains(&text.to_owned()), "{text}");
         }
         assert!(of(&document, SourceKind::ConfigMap).is_empty());
@@ -52,24 +52,5 @@ mod tests {
     fn words_that_would_hide_the_log_are_left() {
         let document = json!({"a": "abc", "b": true, "c": null, "d": 42, "e": "", "f": " x "});
         assert_eq!(of(&document, SourceKind::Secret), Vec::<String>::new());
-    }
-
-    #[test]
-    fn a_longer_text_comes_before_one_it_contains() {
-        let texts = of(&json!({"a": "pass", "b": "password"}), SourceKind::Secret);
-        let place = |text: &str| texts.iter().position(|one| one == text);
-        assert!(place("password") < place("pass"));
-    }
-
-    #[test]
-    fn a_text_of_several_lines_is_masked_line_by_line_and_inside_of_json() {
-        let texts = of(
-            &json!({"a": "line one\n}\nline \"two\"\n"}),
-            SourceKind::Secret,
-        );
-        for text in ["line one", "line \"two\"", r#"line one\n}\nline \"two\""#] {
-            assert!(texts.contains(&text.to_owned()), "{text}");
-        }
-        assert!(!texts.contains(&"}".to_owned()));
     }
 }

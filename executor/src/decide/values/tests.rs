@@ -31,7 +31,7 @@ fn secret(index: usize, text: &str) -> Source {
 }
 
 fn masked(values: &Values) -> Vec<String> {
-    values.secret_texts.clone().longest_first()
+    values.secret_texts.texts()
 }
 
 fn fingerprint(values: &Values) -> Vec<u8> {

@@ -18,8 +18,9 @@ import (
 const (
 	lookEvery = time.Second
 	// patience is how long a new Pod may be in trouble before the deploy is given up. werf gives
-	// up after a few failures per replica, long before the timeout.
-	patience = 10 * time.Second
+	// up after a few failures per replica, long before the timeout. Tests want to see what the
+	// operator says meanwhile.
+	patience = 15 * time.Second
 )
 
 // hopeless are the reasons of a waiting container that do not mend by waiting.

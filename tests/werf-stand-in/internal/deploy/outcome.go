@@ -10,7 +10,8 @@ func (r *Report) sortOut(made *plan, m marks, cause error) {
 		case verb == "":
 			r.CompletedOperations = append(r.CompletedOperations, op.String())
 			if waiting != "" {
-				r.FailedOperations = append(r.FailedOperations, "Track resource readiness: "+op.name+" ("+waiting+")")
+				say("%s is not ready: %s", op.name, waiting)
+				r.FailedOperations = append(r.FailedOperations, "track readiness: "+op.name)
 			}
 		case op.isBlamedBy(cause):
 			r.FailedOperations = append(r.FailedOperations, op.String())

@@ -12,7 +12,7 @@ func TestTheOperationNamedByTheErrorIsTheOneThatFailed(t *testing.T) {
 	}}
 	report := &Report{}
 	report.sortOut(made, marks{}, errors.New(`jobs.batch "migrate" is forbidden`))
-	if len(report.FailedOperations) != 1 || report.FailedOperations[0] != "Recreate resource: Job/migrate" {
+	if len(report.FailedOperations) != 1 || report.FailedOperations[0] != "recreate: Job/migrate" {
 		t.Errorf("failed: %v", report.FailedOperations)
 	}
 	if len(report.CanceledOperations) != 1 || len(report.CompletedOperations) != 0 {

@@ -29,7 +29,9 @@ type operation struct {
 	name string
 }
 
-func (o operation) String() string { return fmt.Sprintf("%s resource: %s", o.verb, o.name) }
+// String words an operation as nelm does. It names no namespace but another than the release's, and
+// the stand-in does not deploy into another one.
+func (o operation) String() string { return fmt.Sprintf("%s: %s", strings.ToLower(o.verb), o.name) }
 
 // plan is the difference between the cluster and what was rendered.
 type plan struct {

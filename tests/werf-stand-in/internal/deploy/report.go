@@ -4,18 +4,21 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 )
 
 const reportVersion = 3
 
-// Report is the deploy report werf writes for `--save-deploy-report`.
+// Report is the deploy report werf writes for `--save-deploy-report`. Its operations are sorted, and
+// worded as those of nelm are (OperationIDHuman in pkg/plan/operation.go, IDHuman in
+// pkg/resource/spec/resource_meta.go): "track readiness: Deployment/app (namespace=prod)".
 type Report struct {
-	Version             int      `json:"version"`
-	Release             string   `json:"release"`
-	Namespace           string   `json:"namespace"`
-	Revision            int      `json:"revision"`
-	Status              string   `json:"status"`
+	Version             int      `json:"version,omitempty"`
+	Release             string   `json:"release,omitempty"`
+	Namespace           string   `json:"namespace,omitempty"`
+	Revision            int      `json:"revision,omitempty"`
+	Status              string   `json:"status,omitempty"`
 	CompletedOperations []string `json:"completedOperations,omitempty"`
 	CanceledOperations  []string `json:"canceledOperations,omitempty"`
 	FailedOperations    []string `json:"failedOperations,omitempty"`
@@ -28,11 +31,15 @@ func (r *Report) Save(path string) error {
 		return fmt.Errorf("deploy report path %q must end in .json", path)
 	}
 	r.Version = reportVersion
-	data, err := json.Marshal(r)
+	for _, operations := range [][]string{r.CompletedOperations, r.CanceledOperations, r.FailedOperations} {
+		slices.Sort(operations)
+	}
+	// As nelm does (saveReport in pkg/action/common.go), tabs included: the kubelet keeps 4096 bytes.
+	data, err := json.MarshalIndent(r, "", "\t")
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(path, append(data, '\n'), 0o644); err != nil {
+	if err := os.WriteFile(path, data, 0o600); err != nil {
 		return fmt.Errorf("cannot write the deploy report: %w", err)
 	}
 	return nil

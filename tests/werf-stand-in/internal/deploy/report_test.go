@@ -18,7 +18,7 @@ func TestTheReportIsWrittenInPlace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	report := Report{Release: "app", Namespace: "prod", Revision: 2, Status: statusFailed, FailedOperations: []string{"x"}}
+	report := Report{Release: "app", Namespace: "prod", Revision: 2, Status: statusFailed, FailedOperations: []string{"y", "x"}}
 	if err := report.Save(path); err != nil {
 		t.Fatal(err)
 	}
@@ -27,7 +27,8 @@ func TestTheReportIsWrittenInPlace(t *testing.T) {
 		t.Error("another file took its place")
 	}
 	got, err := os.ReadFile(path)
-	want := `{"version":3,"release":"app","namespace":"prod","revision":2,"status":"failed","failedOperations":["x"]}` + "\n"
+	want := "{\n\t\"version\": 3,\n\t\"release\": \"app\",\n\t\"namespace\": \"prod\",\n\t\"revision\": 2,\n" +
+		"\t\"status\": \"failed\",\n\t\"failedOperations\": [\n\t\t\"x\",\n\t\t\"y\"\n\t]\n}"
 	if err != nil || string(got) != want {
 		t.Errorf("got %s", got)
 	}

@@ -1,0 +1,155 @@
+//! What can be seen of a run that goes on: Pods and Events of the target namespace, and whose the ones
+//! in trouble are. What the operator may not see only leaves something unexplained.
+
+use k8s_openapi::api::apps::v1::{DaemonSet, ReplicaSet, StatefulSet};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::ListParams;
+use kube::core::NamespaceResourceScope;
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
+
+use super::api::{ApiError, call, find};
+use crate::decide::obstacle::OwnerKind;
+
+/// A page of a list.
+const PAGE: u32 = 500;
+
+/// A namespace with more is not looked through.
+const PAGES: usize = 4;
+
+/// The Pods of a namespace that have not ended.
+pub async fn pods(client: &Client, namespace: &str) -> Result<Vec<Pod>, ApiError> {
+    let api = Api::namespaced(client.clone(), namespace);
+    let unended = "status.phase!=Succeeded,status.phase!=Failed";
+    listed("list the Pods", &api, unended).await
+}
+
+/// Events of a namespace that have this reason.
+pub async fn events(
+    client: &Client,
+    namespace: &str,
+    reason: &str,
+) -> Result<Vec<Event>, ApiError> {
+    let api = Api::namespaced(client.clone(), namespace);
+    let result = listed("list the Events", &api, &format!("reason={reason}")).await;
+    result.or_else(nothing_if_refused)
+}
+
+/// The metadata of an owner, if it is there and may be seen.
+pub async fn owner(
+    client: &Client,
+    namespace: &str,
+    kind: OwnerKind,
+    name: &str,
+) -> Result<Option<ObjectMeta>, ApiError> {
+    match kind {
+        OwnerKind::ReplicaSet => metadata::<ReplicaSet>(client, namespace, name).await,
+        OwnerKind::StatefulSet => metadata::<StatefulSet>(client, namespace, name).await,
+        OwnerKind::DaemonSet => metadata::<DaemonSet>(client, namespace, name).await,
+        OwnerKind::Job => metadata::<Job>(client, namespace, name).await,
+    }
+}
+
+async fn metadata<K>(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<ObjectMeta>, ApiError>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned,
+    K: Clone + std::fmt::Debug,
+{
+    let api: Api<K> = Api::namespaced(client.clone(), namespace);
+    let found = find("read the owner of a Pod", api.get_metadata(name)).await;
+    found
+        .map(|found| found.map(|object| object.metadata))
+        .or_else(nothing_if_refused)
+}
+
+async fn listed<K>(operation: &'static str, api: &Api<K>, fields: &str) -> Result<Vec<K>, ApiError>
+where
+    K: Clone + DeserializeOwned + std::fmt::Debug,
+{
+    let mut params = ListParams::default().fields(fields).limit(PAGE);
+    let mut items = Vec::new();
+    for _ in 0..PAGES {
+        let page = call(operation, api.list(&params)).await?;
+        items.extend(page.items);
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params.continue_token = Some(token),
+            None => break,
+        }
+    }
+    Ok(items)
+}
+
+fn nothing_if_refused<T: Default>(error: ApiError) -> Result<T, ApiError> {
+    match error {
+        ApiError::Refused { .. } => Ok(T::default()),
+        error => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use http::{Request, Response};
+    use kube::client::Body;
+    use rstest::rstest;
+
+    use super::*;
+
+    /// An apiserver that answers everything so.
+    fn apiserver(code: u16, body: &'static str) -> Client {
+        let service = tower::service_fn(move |_: Request<Body>| {
+            let body = Body::from(body.as_bytes().to_vec());
+            let response = Response::builder().status(code).body(body);
+            async move { Ok::<_, Infallible>(response.unwrap()) }
+        });
+        Client::new(service, "default")
+    }
+
+    const FORBIDDEN: &str = r#"{"kind":"Status","code":403,"reason":"Forbidden","message":"no"}"#;
+    const BROKEN: &str = r#"{"kind":"Status","code":500,"reason":"InternalError"}"#;
+
+    #[rstest]
+    #[case::may_not(403, FORBIDDEN, Some(0))]
+    #[case::none(200, r#"{"metadata":{},"items":[]}"#, Some(0))]
+    #[case::one(
+        200,
+        r#"{"metadata":{},"items":[{"metadata":{"name":"e"},"eventTime":null}]}"#,
+        Some(1)
+    )]
+    #[case::broken(500, BROKEN, None)]
+    #[tokio::test]
+    async fn events_that_may_not_be_seen_are_none(
+        #[case] code: u16,
+        #[case] body: &'static str,
+        #[case] seen: Option<usize>,
+    ) {
+        let events = events(&apiserver(code, body), "prod", "FailedCreate").await;
+        assert_eq!(events.ok().map(|events| events.len()), seen);
+    }
+
+    #[rstest]
+    #[case::may_not(403, FORBIDDEN, Ok(None))]
+    #[case::gone(404, r#"{"kind":"Status","code":404,"reason":"NotFound"}"#, Ok(None))]
+    #[case::there(200, r#"{"metadata":{"name":"app-6d5f"}}"#, Ok(Some("app-6d5f")))]
+    #[case::broken(500, BROKEN, Err(()))]
+    #[tokio::test]
+    async fn an_owner_that_may_not_be_seen_is_nobody(
+        #[case] code: u16,
+        #[case] body: &'static str,
+        #[case] seen: Result<Option<&str>, ()>,
+    ) {
+        let client = apiserver(code, body);
+        let owner = owner(&client, "prod", OwnerKind::ReplicaSet, "app-6d5f").await;
+        let name = owner.map(|owner| owner.and_then(|owner| owner.name));
+        let name = name.as_ref().map(|name| name.as_deref());
+        assert_eq!(name.map_err(|_| ()), seen);
+    }
+}

@@ -1,0 +1,239 @@
+//! What people are told of a deployment that does not get on, while it does not, and afterwards.
+
+use anyhow::Context as _;
+use serde_json::json;
+use testbed::bundle::Bundle;
+use werf_shared::bundle::condition::{self, ConditionType};
+use werf_shared::bundle::status::{Phase, WerfBundleStatus};
+
+use crate::tenant::{Tenant, in_namespace};
+
+/// No retry, and a deadline that comes within a test's patience.
+fn once() -> serde_json::Value {
+    json!({"converge": {"retry": {"limit": 0}, "timeout": "1m"}})
+}
+
+fn failed(status: &WerfBundleStatus) -> bool {
+    status.phase == Some(Phase::Failed)
+}
+
+/// Waits until `Ready` names the reason while the Job goes on; returns its message.
+async fn ready_says(tenant: &Tenant, reason: &str) -> anyhow::Result<String> {
+    let waits = |status: &WerfBundleStatus| {
+        let ready = condition::find(&status.conditions, ConditionType::Ready);
+        ready.is_some_and(|ready| ready.reason == reason)
+    };
+    let status = tenant.until(reason, waits).await?;
+    let ready = condition::find(&status.conditions, ConditionType::Ready).context("not there")?;
+    assert_eq!(ready.status, "Unknown");
+    assert_eq!(status.phase, Some(Phase::Syncing));
+    let run = status.current_run.context("no run")?;
+    assert_eq!(run.waiting.map(|it| it.reason).as_deref(), Some(reason));
+    let events = tenant.events().await?;
+    assert!(
+        events.iter().any(|(named, _)| named == reason),
+        "{events:?}"
+    );
+    Ok(ready.message.clone())
+}
+
+/// Ends the Job as its deadline would.
+async fn let_time_run_out(tenant: &Tenant) -> anyhow::Result<()> {
+    let job = tenant.running().await?.active_job_name.context("no Job")?;
+    let soon = json!({"spec": {"activeDeadlineSeconds": 1}}).to_string();
+    let patch = [
+        "patch",
+        "job",
+        &job,
+        "-n",
+        &tenant.namespace,
+        "--type=merge",
+        "-p",
+        &soon,
+    ];
+    tenant.bed.kubectl(&patch).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_job_that_no_node_has_room_for_is_named_so_until_its_deadline() -> anyhow::Result<()> {
+    in_namespace("roomless", async |tenant| {
+        tenant.publish("v1.0.0").await?;
+        let mut spec = once();
+        spec["converge"]["resourceLimits"] = json!({"cpu": "1000"});
+        tenant.follow(spec).await?;
+        let message = ready_says(tenant, "Unschedulable").await?;
+        assert!(
+            message.starts_with("Deploying v1.0.0: unschedulable: Job/my-app-"),
+            "{message}"
+        );
+        assert!(message.ends_with(": Insufficient cpu"), "{message}");
+        let_time_run_out(tenant).await?;
+        let status = tenant.until("it failed", failed).await?;
+        let told = status.last_error_message.unwrap_or_default();
+        assert!(
+            told.starts_with("job exceeded its deadline: unschedulable: Job/"),
+            "{told}"
+        );
+        assert_eq!(status.history[0].reason.as_deref(), Some("Unschedulable"));
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_job_whose_pod_a_quota_refuses_is_named_so_until_there_is_room() -> anyhow::Result<()> {
+    in_namespace("no-quota", async |tenant| {
+        tenant.forbid("pods").await?;
+        tenant.publish("v1.0.0-exit0").await?;
+        tenant.follow(once()).await?;
+        let message = ready_says(tenant, "QuotaExceeded").await?;
+        assert!(
+            message.ends_with(": none, requested: pods=1, limited: pods=0"),
+            "{message}"
+        );
+        tenant.permit().await?;
+        let status = tenant.synced("v1.0.0-exit0").await?;
+        let run = status.current_run.context("no run")?;
+        assert_eq!(run.waiting, None);
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_job_whose_image_cannot_be_pulled_is_named_so() -> anyhow::Result<()> {
+    in_namespace("imageless", async |tenant| {
+        tenant.publish("v1.0.0-slow120s").await?;
+        tenant.follow(once()).await?;
+        let job = tenant.running().await?.active_job_name.context("no Job")?;
+        let of_job = format!("job-name={job}");
+        let namespace = tenant.namespace.as_str();
+        let running = [
+            "get",
+            "pods",
+            "-n",
+            namespace,
+            "-l",
+            &of_job,
+            "-o",
+            "jsonpath={.items[0].metadata.name} {.items[0].status.phase}",
+        ];
+        tenant
+            .eventually("its Pod runs", async || {
+                let seen = tenant.bed.kubectl(&running).await.unwrap_or_default();
+                Ok(seen.ends_with(" Running"))
+            })
+            .await?;
+        let seen = tenant.bed.kubectl(&running).await?;
+        let pod = seen.split(' ').next().context("no Pod")?;
+        // The operator's image is the same for all tests; that of a Pod can be changed.
+        let set = [
+            "set",
+            "image",
+            &format!("pod/{pod}"),
+            "werf=127.0.0.1:5000/none:1",
+            "-n",
+            namespace,
+        ];
+        tenant.bed.kubectl(&set).await?;
+        let message = ready_says(tenant, "ImagePullFailed").await?;
+        assert!(
+            message.ends_with("container werf cannot pull 127.0.0.1:5000/none:1: not found"),
+            "{message}"
+        );
+        let_time_run_out(tenant).await?;
+        let status = tenant.until("it failed", failed).await?;
+        let told = status.last_error_message.unwrap_or_default();
+        assert!(
+            told.starts_with("job exceeded its deadline: image pull failure: Job/"),
+            "{told}"
+        );
+        assert_eq!(status.history[0].reason.as_deref(), Some("ImagePullFailed"));
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_application_that_cannot_start_is_named_while_it_is_waited_for_and_afterwards()
+-> anyhow::Result<()> {
+    in_namespace("app-image", async |tenant| {
+        let bundle = Bundle::demo("v1.0.0", "127.0.0.1:5000/none:1")?;
+        tenant.repository.push("v1.0.0", &bundle).await?;
+        tenant.follow(once()).await?;
+        let trouble = "image pull failure: Deployment/my-app: container httpd cannot pull 127.0.0.1:5000/none:1: not found";
+        let message = ready_says(tenant, "ImagePullFailed").await?;
+        assert_eq!(message, format!("Deploying v1.0.0: {trouble}"));
+        let status = tenant.until("it failed", failed).await?;
+        let expected = format!(
+            "pod failed with exit code 1: Deployment/my-app: track readiness failed; {trouble}"
+        );
+        assert_eq!(status.last_error_message, Some(expected));
+        assert_eq!(status.history[0].reason.as_deref(), Some("ExitCode"));
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_application_whose_pods_a_quota_refuses_is_named() -> anyhow::Result<()> {
+    in_namespace("app-quota", async |tenant| {
+        // One Pod: that of the Job.
+        tenant
+            .apply(&json!({
+                "apiVersion": "v1", "kind": "ResourceQuota",
+                "metadata": {"name": "one", "namespace": tenant.namespace},
+                "spec": {"hard": {"pods": "1"}},
+            }))
+            .await?;
+        tenant.publish("v1.0.0").await?;
+        tenant.follow(once()).await?;
+        let message = ready_says(tenant, "QuotaExceeded").await?;
+        let expected = "Deploying v1.0.0: quota exceeded: Deployment/my-app: one, requested: pods=1, limited: pods=1";
+        assert_eq!(message, expected);
+        let delete = ["delete", "quota", "one", "-n", &tenant.namespace];
+        tenant.bed.kubectl(&delete).await?;
+        tenant.synced("v1.0.0").await?;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_job_whose_pod_is_deleted_says_so() -> anyhow::Result<()> {
+    in_namespace("podless", async |tenant| {
+        tenant.publish("v1.0.0-slow120s").await?;
+        tenant.follow(once()).await?;
+        let job = tenant.running().await?.active_job_name.context("no Job")?;
+        let of_job = format!("job-name={job}");
+        let arguments = ["-n", &tenant.namespace, "-l", &of_job];
+        let wait = [
+            &[
+                "wait",
+                "pods",
+                "--for=jsonpath={.status.phase}=Running",
+                "--timeout=60s",
+            ],
+            &arguments[..],
+        ]
+        .concat();
+        tenant
+            .eventually("its Pod runs", async || {
+                Ok(tenant.bed.kubectl(&wait).await.is_ok())
+            })
+            .await?;
+        tenant
+            .bed
+            .kubectl(&[&["delete", "pods"], &arguments[..]].concat())
+            .await?;
+        let status = tenant.until("it failed", failed).await?;
+        assert_eq!(
+            status.last_error_message.as_deref(),
+            Some("pod was deleted before it ended")
+        );
+        assert_eq!(status.history[0].reason.as_deref(), Some("PodDeleted"));
+        Ok(())
+    })
+    .await
+}
