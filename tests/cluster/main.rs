@@ -7,6 +7,7 @@ mod canary;
 mod confirming;
 mod deploying;
 mod failing;
+mod guides;
 mod killing;
 mod leaving;
 mod logs;
