@@ -96,11 +96,14 @@ pub enum Workload {
     /// A tag that fails, fails again, and is given up.
     #[value(name = "W10")]
     W10,
+    /// An upgrade is rolled back by annotation, and the annotation removed again.
+    #[value(name = "W11")]
+    W11,
 }
 
 impl Workload {
     /// Those whose every request is tried with every fault.
-    pub const ENUMERATED: [Self; 7] = [
+    pub const ENUMERATED: [Self; 8] = [
         Self::W1,
         Self::W2,
         Self::W4,
@@ -108,6 +111,7 @@ impl Workload {
         Self::W6,
         Self::W7,
         Self::W10,
+        Self::W11,
     ];
 }
 

@@ -9,6 +9,7 @@ use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use werf_proto::v1alpha1::announce_tag_response::Verdict;
+use werf_shared::names::wish;
 
 use super::announcer::{self, Subject};
 use super::history::{History, Kind, World, may_run, text};
@@ -119,6 +120,16 @@ impl Stage<'_> {
                 let app = self.make_bundle_that_retries("app", 1).await?;
                 self.accepted(&app, "v1.0.0-fails").await?;
             }
+            Workload::W11 => {
+                let app = self.make_bundle("app").await?;
+                for tag in ["v1.0.0", "v1.1.0"] {
+                    self.accepted(&app, tag).await?;
+                    self.deployed(tag).await?;
+                }
+                self.roll_back_to(Some("v1.0.0")).await?;
+                self.deployed("v1.0.0").await?;
+                self.roll_back_to(None).await?;
+            }
         }
         Ok(())
     }
@@ -223,6 +234,15 @@ impl Stage<'_> {
         Ok(())
     }
 
+    /// Sets or removes the annotation that rolls back.
+    async fn roll_back_to(&self, tag: Option<&str>) -> anyhow::Result<()> {
+        let change = json!({"metadata": {"annotations": {wish::ROLLBACK_TO: tag}}});
+        let api = Kind::Bundle.api(self.client, self.namespace);
+        api.patch(BUNDLE, &PatchParams::default(), &Patch::Merge(change))
+            .await?;
+        Ok(())
+    }
+
     async fn delete_bundle(&self) -> anyhow::Result<()> {
         let api = Kind::Bundle.api(self.client, self.namespace);
         api.delete(BUNDLE, &DeleteParams::default()).await?;
@@ -254,7 +274,7 @@ pub(super) fn status<'a>(world: &'a World, pointer: &str) -> &'a str {
 pub(super) fn is_over(workload: Workload, world: &World) -> bool {
     let newest = match workload {
         Workload::W1 | Workload::W4 => "v1.0.0",
-        Workload::W2 => "v1.1.0",
+        Workload::W2 | Workload::W11 => "v1.1.0",
         Workload::W3 => "v1.2.0",
         Workload::W5 => "v1.0.1",
         Workload::W7 => "v2.0.0",
@@ -274,9 +294,14 @@ pub(super) fn is_over(workload: Workload, world: &World) -> bool {
     };
     let jobs_ended = !world.all(Kind::Job).any(may_run);
     let settled = status(world, "/phase") == "Synced" && status(world, "/activeJobName").is_empty();
-    // Values that changed during a run are a run of their own.
-    let rotated = workload != Workload::W4 || runs(world) >= 2;
-    status(world, "/lastAppliedTag") == newest && settled && jobs_ended && rotated
+    let all_ran = match workload {
+        // Values that changed during a run are a run of their own.
+        Workload::W4 => runs(world) >= 2,
+        // There and back again.
+        Workload::W11 => runs(world) >= 4,
+        _ => true,
+    };
+    status(world, "/lastAppliedTag") == newest && settled && jobs_ended && all_ran
 }
 
 fn runs(world: &World) -> usize {
