@@ -91,7 +91,7 @@ async fn quick_start(person: &Person<'_>) -> anyhow::Result<()> {
     person.does(&[logs]).await
 }
 
-/// Fields, phases, intervals, ETags.
+/// Fields, phases, intervals, `ETags`.
 async fn looking_around(person: &Person<'_>) -> anyhow::Result<()> {
     let fields = [
         "Phase:",
