@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use kube::Client;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tonic::service::Routes;
 use werf_proto::FILE_DESCRIPTOR_SET;
 use werf_proto::v1alpha1::executor_service_server::ExecutorServiceServer;
@@ -17,9 +17,10 @@ use werf_shared::readiness::Readiness;
 use werf_shared::supervise::Supervisor;
 
 use crate::args::Config;
-use crate::converge::{self, Context};
+use crate::converge::{self, Context, orphans};
 use crate::io::events::Recorder;
 use crate::io::inputs_key;
+use crate::io::seen::Seen;
 use crate::io::watch::BundleWatch;
 use crate::metrics::ConvergeMetrics;
 use crate::receive::Receiver;
@@ -70,6 +71,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             let inputs_key = inputs_key::load(&client, &namespace)
                 .await
                 .context("cannot prepare the key for hashing inputs")?;
+            let watch = BundleWatch::new(&client);
             let recorder = Recorder::new(client.clone());
             let context = Arc::new(Context {
                 client: client.clone(),
@@ -78,9 +80,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
                 job_pod,
                 metrics,
                 allow_insecure_registries,
+                seen: Seen::new(watch.store()),
                 resolving: Semaphore::new(RESOLVING),
             });
-            let watch = BundleWatch::new(&client);
             let receiver = Receiver::new(client, recorder, watch.store(), shutdown.clone());
             let service =
                 ExecutorServiceServer::new(receiver).max_decoding_message_size(MAX_MESSAGE_BYTES);
@@ -91,15 +93,25 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
                 &["werf.operator.v1alpha1.ExecutorService"],
                 shutdown.clone(),
             );
+            let orphaned = Arc::new(Notify::new());
+            let sweeps = {
+                let (context, told) = (Arc::clone(&context), Arc::clone(&orphaned));
+                let shutdown = shutdown.clone();
+                async move {
+                    orphans::sweep_when(&context.client, &context.seen, &told, shutdown).await;
+                    Ok(())
+                }
+            };
             let passes = watch.run(
                 move |key| {
                     let context = Arc::clone(&context);
                     async move { Box::pin(converge::pass(&context, &key)).await }
                 },
                 watches,
+                orphaned,
                 shutdown,
             );
-            tokio::try_join!(async { serving.await.map_err(Into::into) }, passes)?;
+            tokio::try_join!(async { serving.await.map_err(Into::into) }, passes, sweeps)?;
             Ok(())
         }
     });

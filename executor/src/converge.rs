@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kube::{Client, ResourceExt};
 use tokio::sync::Semaphore;
-use tracing::{debug, info};
+use tracing::debug;
 use werf_shared::bundle::{BundleKey, WerfBundle};
 use werf_shared::error::Class;
 use werf_shared::names;
@@ -15,17 +15,21 @@ use crate::decide::inputs::InputsKey;
 use crate::decide::job::pod_settings::PodSettings;
 use crate::decide::plan::{self, Situation};
 use crate::io::api::ApiError;
+use crate::io::bundles;
 use crate::io::events::Recorder;
+use crate::io::seen::Seen;
 use crate::io::sources::FetchError;
 use crate::io::watch::{Again, Failure};
-use crate::io::{bundles, jobs};
 use crate::metrics::ConvergeMetrics;
 
 mod asked;
 mod attend;
 mod begin;
+mod exclusive;
 mod follow;
+mod leave;
 mod masks;
+pub mod orphans;
 mod record;
 mod settle;
 pub mod trace;
@@ -57,6 +61,8 @@ pub struct Context {
     pub metrics: ConvergeMetrics,
     /// Plain HTTP is allowed to other hosts than this one.
     pub allow_insecure_registries: bool,
+    /// The bundles as last seen.
+    pub seen: Seen,
     /// Room for bundles that read their values.
     pub resolving: Semaphore,
 }
@@ -105,8 +111,8 @@ pub async fn pass(context: &Context, key: &BundleKey) -> Result<Again, ConvergeE
                 Next::Continue
             }
             // Quota, admission or missing rights: told to people, and tried again.
-            Err(ConvergeError::Api(error @ ApiError::Refused { .. })) => {
-                settle::cannot_prepare(context, &bundle, "Refused", &error).await?
+            Err(ConvergeError::Api(error @ ApiError::Refused { refusal, .. })) => {
+                settle::refused(context, &bundle, refusal, &error).await?
             }
             next => next?,
         };
@@ -120,7 +126,7 @@ pub async fn pass(context: &Context, key: &BundleKey) -> Result<Again, ConvergeE
 async fn step(context: &Context, bundle: &WerfBundle) -> Result<Next, ConvergeError> {
     match plan::situation(bundle) {
         Situation::Left => Ok(Next::Rest(Again::OnChange)),
-        Situation::Leaving => leave(context, bundle).await,
+        Situation::Leaving => Box::pin(leave::leave(context, bundle)).await,
         Situation::Arriving => {
             let mut finalizers = bundle.finalizers().to_vec();
             finalizers.push(names::FINALIZER.to_owned());
@@ -132,34 +138,5 @@ async fn step(context: &Context, bundle: &WerfBundle) -> Result<Next, ConvergeEr
         }
         Situation::Deploying(claimed) => Box::pin(follow::follow(context, bundle, &claimed)).await,
         Situation::Idle => begin::begin(context, bundle).await,
-    }
-}
-
-/// Removes the Jobs of a bundle that is going, then lets go of it.
-async fn leave(context: &Context, bundle: &WerfBundle) -> Result<Next, ConvergeError> {
-    let uid = bundle.uid().unwrap_or_default();
-    let left = jobs::of_bundle(&context.client, &uid).await?;
-    if !left.is_empty() {
-        for job in left
-            .iter()
-            .filter(|job| job.metadata.deletion_timestamp.is_none())
-        {
-            jobs::delete(&context.client, job).await?;
-            let key = BundleKey::of(bundle);
-            info!(
-                bundle.namespace = %key.namespace,
-                bundle.name = %key.name,
-                job.name = %job.name_any(),
-                "Job removed with its bundle"
-            );
-        }
-        // Whoever comes next under this name must not meet a Pod of ours.
-        return Ok(Next::Rest(Again::After(LEAVING)));
-    }
-    let mut finalizers = bundle.finalizers().to_vec();
-    finalizers.retain(|finalizer| finalizer != names::FINALIZER);
-    match bundles::set_finalizers(&context.client, bundle, finalizers).await {
-        Ok(_) | Err(ApiError::NotFound { .. }) => Ok(Next::Rest(Again::OnChange)),
-        Err(error) => Err(error.into()),
     }
 }

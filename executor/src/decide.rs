@@ -12,12 +12,14 @@ pub mod outcome;
 pub mod plan;
 pub mod poll_report;
 pub mod registry_access;
+pub mod release;
 pub mod request;
 pub mod rollback;
 pub mod rules;
 pub mod settings;
 pub mod status;
 pub mod text;
+pub mod uninstall;
 pub mod values;
 
 #[cfg(test)]

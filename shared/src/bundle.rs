@@ -13,6 +13,7 @@
 )]
 
 use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub mod asked;
@@ -197,11 +198,26 @@ pub struct Converge {
     #[serde(default)]
     pub retry: Retry,
 
+    /// What becomes of the deployed release when the bundle is deleted: `Retain` leaves it,
+    /// `Uninstall` removes it first, as the ServiceAccount it was deployed as.
+    #[serde(default)]
+    pub deletion_policy: DeletionPolicy,
+
     /// Values for the chart, merged in order: a later source wins. Each key of a ConfigMap or
     /// Secret holds one YAML document.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub values_from: Vec<ValuesSource>,
+}
+
+/// What becomes of the deployed release when the bundle is deleted.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
+pub enum DeletionPolicy {
+    /// It stays as it is.
+    #[default]
+    Retain,
+    /// It is uninstalled before the bundle goes.
+    Uninstall,
 }
 
 /// What the deploying container may use.
@@ -271,6 +287,7 @@ impl Default for Converge {
             log_retention_days: default_log_retention_days(),
             timeout: default_timeout(),
             retry: Retry::default(),
+            deletion_policy: DeletionPolicy::default(),
             values_from: Vec::new(),
         }
     }

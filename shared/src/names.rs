@@ -23,6 +23,9 @@ pub mod label {
     pub const TAG: &str = "werf.io/tag";
     /// The bundle's uid; what belongs to a bundle is found by it.
     pub const BUNDLE_UID: &str = "operator.werf.io/bundle-uid";
+    /// The Helm release in the Job's namespace, hashed when it is no legal label value; whoever else
+    /// works on the release is found by it.
+    pub const RELEASE: &str = "operator.werf.io/release";
 }
 
 /// Annotations on Jobs. werf itself reads `werf.io/*`, so ours have a prefix of their own.
@@ -43,6 +46,10 @@ pub mod annotation {
     pub const BUNDLE_NAMESPACE: &str = "operator.werf.io/bundle-namespace";
     /// Name of the bundle.
     pub const BUNDLE_NAME: &str = "operator.werf.io/bundle-name";
+    /// The exact name of the Helm release.
+    pub const RELEASE: &str = "operator.werf.io/release";
+    /// `dismiss` on a Job that uninstalls; a Job without it deploys.
+    pub const PURPOSE: &str = "operator.werf.io/purpose";
     /// The Job has been let run.
     pub const RELEASED: &str = "operator.werf.io/released";
     /// `unused` where the registry's Secret holds a client certificate, which werf cannot present.
@@ -71,12 +78,24 @@ const LABEL_LIMIT: usize = 63;
 /// 62 characters. The same inputs always give the same name, so creating a Job twice is refused by
 /// the apiserver.
 pub fn job(bundle: &str, tag: &str, uid: &str, run: i64, attempt: i32) -> String {
-    let mut readable: String = bundle.replace('.', "-");
-    readable.truncate(BUNDLE_PART);
-    let readable = readable.trim_end_matches('-');
+    let readable = readable(bundle);
     let tag = short_hash(&[tag]);
     let attempt = short_hash(&[uid, &run.to_string(), &attempt.to_string()]);
     format!("{readable}-{tag}-{attempt}")
+}
+
+/// The name of a Job that uninstalls: `<bundle, ≤ 44>-dismiss-<8 hex of uid and attempt>`, at most 61
+/// characters.
+pub fn dismiss_job(bundle: &str, uid: &str, attempt: i32) -> String {
+    let readable = readable(bundle);
+    let attempt = short_hash(&[uid, "dismiss", &attempt.to_string()]);
+    format!("{readable}-dismiss-{attempt}")
+}
+
+fn readable(bundle: &str) -> String {
+    let mut readable: String = bundle.replace('.', "-");
+    readable.truncate(BUNDLE_PART);
+    readable.trim_end_matches('-').to_owned()
 }
 
 /// The longest name Helm lets a release have.
@@ -183,7 +202,10 @@ mod tests {
             run in 1_i64..,
             attempt in 1_i32..,
         ) {
-            let name = job(&bundle, &tag, "d7c0f5b2-1111-2222-3333-444455556666", run, attempt);
+            let uid = "d7c0f5b2-1111-2222-3333-444455556666";
+            let name = job(&bundle, &tag, uid, run, attempt);
+            prop_assert!(is_dns_label(&name), "{}", name);
+            let name = dismiss_job(&bundle, uid, attempt);
             prop_assert!(is_dns_label(&name), "{}", name);
         }
 

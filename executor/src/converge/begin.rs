@@ -14,15 +14,17 @@ use super::settle::{
     cannot_prepare, cannot_prepare_saying, patch_status, rest, rest_until_refresh,
 };
 use super::trace::{Part, span_within};
-use super::{Context, ConvergeError, Next};
+use super::{Context, ConvergeError, Next, PREPARE_AGAIN, exclusive};
 use crate::decide::inputs;
 use crate::decide::outcome;
 use crate::decide::plan::{self, Step, Wanted};
 use crate::decide::registry_access::{Named, RegistryAccess};
+use crate::decide::release::Release;
 use crate::decide::settings::Settings;
 use crate::decide::status::{self, NewRun, Standing};
 use crate::decide::values::{self, Values};
 use crate::io::accounts::{self, Missing};
+use crate::io::watch::Again;
 use crate::io::{jobs, sources};
 use crate::seeded::{self, Bug};
 
@@ -45,6 +47,11 @@ pub(super) async fn begin(context: &Context, bundle: &WerfBundle) -> Result<Next
             traceparent,
         } => (tag, digest, requested, force, traceparent),
     };
+    let release = Release::of(bundle);
+    if let Some(rival) = exclusive::rival(context, bundle, &release) {
+        let message = rival.message(&release);
+        return cannot_prepare_saying(context, bundle, status::RELEASE_CONFLICT, message).await;
+    }
     let values = match resolve_values(context, bundle, &settings, traceparent.as_deref()).await? {
         Ok(values) => values,
         Err((reason, message)) => {
@@ -71,16 +78,18 @@ pub(super) async fn begin(context: &Context, bundle: &WerfBundle) -> Result<Next
         Step::RetryAt(at) => return rest(context, bundle, &Standing::Retrying(at)).await,
         Step::Start { .. } | Step::Retry => {}
     }
+    // Somebody had the name of the last Job. Whoever takes the next one's, too, is not to keep us busy.
+    if status::is_told_lately(bundle, status::JOB_NAME_CONFLICT, PREPARE_AGAIN, now) {
+        return Ok(Next::Rest(Again::After(PREPARE_AGAIN)));
+    }
     let target = &settings.target_namespace;
     if let Err(missing) = accounts::check(&context.client, target, &settings.service_account).await
     {
         return match missing {
             Missing::Unknown(error) => Err(error.into()),
-            Missing::ServiceAccount { .. } => {
-                cannot_prepare(context, bundle, "ServiceAccountNotFound", &missing).await
-            }
-            Missing::Namespace(_) | Missing::NamespaceLeaving(_) => {
-                cannot_prepare(context, bundle, "TargetNamespaceNotFound", &missing).await
+            missing => {
+                let reason = missing.reason().unwrap_or_default();
+                cannot_prepare(context, bundle, reason, &missing).await
             }
         };
     }
@@ -119,7 +128,8 @@ async fn sweep(
 ) -> Result<(), ConvergeError> {
     for job in jobs::of_bundle(&context.client, uid).await? {
         if outcome::is_left_over(&job, status) {
-            jobs::delete(&context.client, &job).await?;
+            // Who let it run since has moved the bundle on as well; then there is nothing to begin.
+            jobs::delete_as_seen(&context.client, &job).await?;
         }
     }
     Ok(())

@@ -9,19 +9,22 @@ use werf_shared::telemetry::propagation;
 
 use super::attend::attend;
 use super::begin::{resolve_access, resolve_values};
+use super::exclusive::{self, Answer};
 use super::record::{record, record_removed};
-use super::settle::{cannot_prepare, patch_status};
+use super::settle::{cannot_prepare, cannot_prepare_saying, patch_status, step_back};
 use super::trace::{Part, span_of_run};
-use super::{Context, ConvergeError, LOOK_AGAIN, Next};
+use super::{Context, ConvergeError, LEAVING, LOOK_AGAIN, Next};
 use crate::decide::inputs;
 use crate::decide::job::files::Files;
 use crate::decide::job::{self, BundleIdentity, JobOrder};
 use crate::decide::outcome::{self, Progress};
 use crate::decide::plan::{self, Claimed};
 use crate::decide::registry_access::RegistryAccess;
+use crate::decide::release::Release;
 use crate::decide::settings::Settings;
 use crate::decide::status;
 use crate::decide::values::Values;
+use crate::io::accounts::Missing;
 use crate::io::api::ApiError;
 use crate::io::events::{self, Reason};
 use crate::io::jobs::Ownership;
@@ -55,17 +58,24 @@ pub(super) async fn follow(
         };
     }
     match outcome::progress(&job) {
+        // It is being deleted and will not run. Its name is free when it is gone.
+        Progress::New if job.metadata.deletion_timestamp.is_some() => {
+            Ok(Next::Rest(Again::After(LEAVING)))
+        }
         Progress::Ended => record(context, bundle, &job).await,
         Progress::New if !claimed.confirmed => adopt(context, bundle, &job).await,
-        Progress::New => {
-            jobs::release(&context.client, &job).await?;
-            Ok(Next::Rest(Again::After(LOOK_AGAIN)))
-        }
+        Progress::New => match permission(context, bundle, &job).await? {
+            Permitted::Yes => {
+                jobs::release(&context.client, &job).await?;
+                Ok(Next::Rest(Again::After(LOOK_AGAIN)))
+            }
+            Permitted::No(next) => Ok(next),
+        },
         Progress::Running | Progress::Held if claimed.confirmed => {
             attend(context, bundle, &job).await
         }
         Progress::Running | Progress::Held => {
-            let confirmed = status::confirm(bundle, clock::now());
+            let confirmed = status::confirm(bundle, &job, clock::now());
             patch_status(context, bundle, confirmed).await?;
             Ok(Next::Rest(Again::After(LOOK_AGAIN)))
         }
@@ -173,8 +183,10 @@ async fn create(
     .await;
     match created {
         Ok(job) => let_run(context, bundle, &job, &inputs).await,
-        Err(gone @ ApiError::NotFound { .. }) => {
-            cannot_prepare(context, bundle, "TargetNamespaceNotFound", &gone).await
+        Err(ApiError::NotFound { .. }) => {
+            let gone = Missing::Namespace(claimed.namespace.clone());
+            let reason = gone.reason().unwrap_or_default();
+            cannot_prepare(context, bundle, reason, &gone).await
         }
         // Refused because it exists: another replica made it, and the next look adopts it.
         Err(error) => Err(error.into()),
@@ -186,10 +198,43 @@ async fn adopt(context: &Context, bundle: &WerfBundle, job: &Job) -> Result<Next
     let inputs = claimed_inputs(context, bundle).await?;
     // A Job that was made with other files, such as without credentials, is no use.
     let Some(inputs) = inputs.filter(|inputs| inputs.files().fit(job)) else {
-        jobs::delete(&context.client, job).await?;
+        jobs::delete_as_seen(&context.client, job).await?;
         return abandon(context, bundle).await;
     };
     let_run(context, bundle, job, &inputs).await
+}
+
+/// Whether a new Job may be let run, or what is done instead.
+enum Permitted {
+    Yes,
+    No(Next),
+}
+
+/// Asks whether a new Job may be let run beside whoever else works on its release. Asked right before
+/// it is let run, each time.
+async fn permission(
+    context: &Context,
+    bundle: &WerfBundle,
+    job: &Job,
+) -> Result<Permitted, ConvergeError> {
+    let Some(release) = Release::of_job(job) else {
+        // Made by an operator before this one, and not to be found by others.
+        jobs::delete_as_seen(&context.client, job).await?;
+        return Ok(Permitted::No(abandon(context, bundle).await?));
+    };
+    Ok(
+        match exclusive::ask(context, bundle, job, &release).await? {
+            Answer::Granted => Permitted::Yes,
+            Answer::Wait(why) => {
+                let reason = status::RELEASE_CONFLICT;
+                Permitted::No(cannot_prepare_saying(context, bundle, reason, why).await?)
+            }
+            Answer::StepBack(why) => {
+                jobs::delete_as_seen(&context.client, job).await?;
+                Permitted::No(step_back(context, bundle, status::RELEASE_CONFLICT, why).await?)
+            }
+        },
+    )
 }
 
 /// Gives a new Job its files, says in the status that it exists, and only then lets it run.
@@ -199,13 +244,16 @@ async fn let_run(
     job: &Job,
     inputs: &Inputs,
 ) -> Result<Next, ConvergeError> {
+    if let Permitted::No(next) = permission(context, bundle, job).await? {
+        return Ok(next);
+    }
     if let Some(secret) = inputs.files().secret(job)
         && jobs::create_files(&context.client, job, &secret).await? == Ownership::Foreign
     {
-        jobs::delete(&context.client, job).await?;
+        jobs::delete_as_seen(&context.client, job).await?;
         return yield_name(context, bundle, job).await;
     }
-    let confirmed = status::confirm(bundle, clock::now());
+    let confirmed = status::confirm(bundle, job, clock::now());
     let confirmed = spoil::confirmation(&context.client, confirmed, job).await?;
     match patch_status(context, bundle, confirmed).await {
         Ok(()) => {}
@@ -262,26 +310,18 @@ async fn undo_unless_claimed(
 }
 
 /// Somebody has an object of the name that this run's Job or its Secret would have. The next run has
-/// another name.
+/// another name, and comes after some time: the one after that may be foreseen, too.
 async fn yield_name(
     context: &Context,
     bundle: &WerfBundle,
     job: &Job,
 ) -> Result<Next, ConvergeError> {
-    let note = format!(
-        "JobNameConflict: {} in namespace {} belongs to somebody else; trying another name",
+    let message = format!(
+        "Job {}, or its Secret, in namespace {} belongs to somebody else; another name is tried next",
         job.name_any(),
         job.namespace().unwrap_or_default()
     );
-    events::tell(
-        &context.recorder,
-        bundle,
-        None,
-        Reason::CannotPrepare,
-        &note,
-    )
-    .await;
-    abandon(context, bundle).await
+    step_back(context, bundle, status::JOB_NAME_CONFLICT, message).await
 }
 
 /// Gives up a claim whose Job never ran. The next pass claims a new run, if one is wanted.

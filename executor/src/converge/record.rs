@@ -12,7 +12,7 @@ use super::masks::masker_of;
 use super::settle::store;
 use super::trace::{Part, span_of_run, trace_id};
 use super::{Context, ConvergeError, Next};
-use crate::decide::job::log;
+use crate::decide::job::{dismiss, log};
 use crate::decide::log_tail::{self, Kept};
 use crate::decide::mask::Masker;
 use crate::decide::outcome::{self, Cause, Failure, Outcome, Remains};
@@ -41,12 +41,30 @@ pub(super) async fn record(
     bundle: &WerfBundle,
     job: &Job,
 ) -> Result<Next, ConvergeError> {
+    let (outcome, logs) = look_back(context, bundle, job).await?;
+    if seeded::has(Bug::DeletedBeforeRecorded) {
+        jobs::delete(&context.client, job).await?;
+    }
+    let next = store_outcome(context, bundle, outcome, logs.kept.clone()).await?;
+    logs.tell(context, bundle, job).await;
+    Ok(next)
+}
+
+/// How a Job ended, and what was had of its log.
+pub(super) async fn look_back(
+    context: &Context,
+    bundle: &WerfBundle,
+    job: &Job,
+) -> Result<(Outcome, Collected), ConvergeError> {
     let pods = jobs::pods(&context.client, job).await?;
     let masker = masker_of(&context.client, job).await;
     let run = bundle.status.as_ref().and_then(|s| s.current_run.as_ref());
     let remains = Remains {
         pods: &pods,
-        waiting: run.and_then(|run| run.waiting.as_ref()),
+        // What a deployment waited for says nothing of a Job that uninstalls.
+        waiting: run
+            .filter(|_| !dismiss::is_one(job))
+            .and_then(|run| run.waiting.as_ref()),
         masker: masker.as_ref(),
     };
     let outcome = outcome::ended(job, remains);
@@ -58,26 +76,7 @@ pub(super) async fn record(
         }
         None => Collected::default(),
     };
-    drop(masker);
-    if seeded::has(Bug::DeletedBeforeRecorded) {
-        jobs::delete(&context.client, job).await?;
-    }
-    let next = store_outcome(context, bundle, outcome, logs.kept).await?;
-    if let Some(why) = logs.unavailable {
-        let namespace = job.namespace().unwrap_or_default();
-        let name = job.name_any();
-        let about = Some((namespace.as_str(), name.as_str()));
-        let note = format!("The log of Job {name} is not kept: {why}");
-        events::tell(
-            &context.recorder,
-            bundle,
-            about,
-            Reason::LogsUnavailable,
-            &note,
-        )
-        .await;
-    }
-    Ok(next)
+    Ok((outcome, logs))
 }
 
 async fn store_outcome(
@@ -122,10 +121,25 @@ async fn store_outcome(
 
 /// What was had of a log.
 #[derive(Default)]
-struct Collected {
-    kept: Logs,
+pub(super) struct Collected {
+    pub(super) kept: Logs,
     /// Why something is missing.
     unavailable: Option<String>,
+}
+
+impl Collected {
+    /// Tells what is missing of a Job's log.
+    pub(super) async fn tell(&self, context: &Context, bundle: &WerfBundle, job: &Job) {
+        let Some(why) = &self.unavailable else {
+            return;
+        };
+        let namespace = job.namespace().unwrap_or_default();
+        let name = job.name_any();
+        let about = Some((namespace.as_str(), name.as_str()));
+        let note = format!("The log of Job {name} is not kept: {why}");
+        let recorder = &context.recorder;
+        events::tell(recorder, bundle, about, Reason::LogsUnavailable, &note).await;
+    }
 }
 
 /// Keeps the log of a Job's Pod, masked. A log that cannot be had does not hold up the result.

@@ -11,7 +11,7 @@ use super::trace::{Part, span_of_run};
 use super::{Context, ConvergeError, Next, PREPARE_AGAIN};
 use crate::decide::settings::Settings;
 use crate::decide::status::{self, Standing, Suspension};
-use crate::io::api::ApiError;
+use crate::io::api::{ApiError, Refusal};
 use crate::io::bundles;
 use crate::io::events::{self, Reason};
 use crate::io::watch::Again;
@@ -34,19 +34,64 @@ pub(super) async fn cannot_prepare_saying(
     reason: &'static str,
     message: String,
 ) -> Result<Next, ConvergeError> {
-    let message: String = message.chars().take(OBSTACLE_LIMIT).collect();
-    if !status::is_told(bundle, &message) {
-        let key = BundleKey::of(bundle);
-        warn!(bundle.namespace = %key.namespace, bundle.name = %key.name, reason, "Cannot prepare a Job: {message}");
-        let recorder = &context.recorder;
-        events::tell(recorder, bundle, None, Reason::CannotPrepare, &message).await;
-    }
+    let message = tell_obstacle(context, bundle, reason, message).await;
     rest(
         context,
         bundle,
         &Standing::CannotPrepare { reason, message },
     )
     .await
+}
+
+/// The apiserver refused something. Its words may differ each time, as those of a webhook that numbers
+/// its refusals; a status that is stored for each of them would have the bundle looked at again at
+/// once, and so on.
+pub(super) async fn refused(
+    context: &Context,
+    bundle: &WerfBundle,
+    refusal: Refusal,
+    error: &ApiError,
+) -> Result<Next, ConvergeError> {
+    let reason = refusal.as_str();
+    if status::is_told_lately(bundle, reason, PREPARE_AGAIN, clock::now()) {
+        return Ok(Next::Rest(Again::After(PREPARE_AGAIN)));
+    }
+    cannot_prepare(context, bundle, reason, error).await
+}
+
+/// Gives up a claim whose Job never ran, says why, and lets some time pass before the next one.
+pub(super) async fn step_back(
+    context: &Context,
+    bundle: &WerfBundle,
+    reason: &'static str,
+    message: String,
+) -> Result<Next, ConvergeError> {
+    let message = tell_obstacle(context, bundle, reason, message).await;
+    let standing = Standing::CannotPrepare { reason, message };
+    let stored = status::step_back(bundle, &standing, clock::now());
+    patch_status(context, bundle, stored).await?;
+    Ok(Next::Rest(Again::After(PREPARE_AGAIN)))
+}
+
+/// Tells an obstacle that is not told yet; answers it as it will be stored.
+async fn tell_obstacle(
+    context: &Context,
+    bundle: &WerfBundle,
+    reason: &'static str,
+    message: String,
+) -> String {
+    let message: String = message.chars().take(OBSTACLE_LIMIT).collect();
+    if !status::is_told(bundle, &message) {
+        let key = BundleKey::of(bundle);
+        warn!(bundle.namespace = %key.namespace, bundle.name = %key.name, reason, "Cannot prepare a Job: {message}");
+        let told_as = match reason {
+            status::JOB_NAME_CONFLICT => Reason::JobNameConflict,
+            status::RELEASE_CONFLICT => Reason::ReleaseConflict,
+            _ => Reason::CannotPrepare,
+        };
+        events::tell(&context.recorder, bundle, None, told_as, &message).await;
+    }
+    message
 }
 
 /// Says where the bundle stands and when to look again.
@@ -58,13 +103,17 @@ pub(super) async fn rest(
     let now = clock::now();
     patch_status(context, bundle, status::settle(bundle, standing, now)).await?;
     Ok(Next::Rest(match standing {
-        Standing::CannotPrepare { .. } => Again::After(PREPARE_AGAIN),
+        Standing::CannotPrepare { .. } | Standing::UninstallFailed(_) => {
+            Again::After(PREPARE_AGAIN)
+        }
         Standing::Retrying(at) => {
             Again::After(at.duration_since(now).try_into().unwrap_or(Duration::ZERO))
         }
-        Standing::Nothing(_) | Standing::Deploying | Standing::UpToDate | Standing::GivenUp => {
-            Again::OnChange
-        }
+        Standing::Nothing(_)
+        | Standing::Uninstalling(_)
+        | Standing::Deploying
+        | Standing::UpToDate
+        | Standing::GivenUp => Again::OnChange,
     }))
 }
 

@@ -232,11 +232,17 @@ fn after_failure(status: &WerfBundleStatus, retry_limit: u32, now: Timestamp) ->
         return Step::GiveUp;
     }
     let ended = status.history.first().map_or(now, |entry| entry.finished.0);
-    let due = ended.saturating_add(RETRY.delay(attempts, Jitter::NONE));
-    match due {
-        Ok(due) if due > now => Step::RetryAt(due),
+    match retry_at(ended, attempts) {
+        Some(due) if due > now => Step::RetryAt(due),
         _ => Step::Retry,
     }
+}
+
+/// When to try again what has failed so often, the last time at `ended`.
+pub(super) fn retry_at(ended: Timestamp, attempts: u32) -> Option<Timestamp> {
+    ended
+        .saturating_add(RETRY.delay(attempts, Jitter::NONE))
+        .ok()
 }
 
 #[cfg(test)]

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 use werf_shared::bundle::{LocalReference, WerfBundle, duration};
-use werf_shared::names;
 use werf_shared::repository::Repository;
 
+use super::release::Release;
 use super::values::{InvalidSource, SourceRef, check};
 
 /// How a bundle is deployed.
@@ -94,10 +94,7 @@ impl Settings {
             certificate_secret: name_of(registry.cert_secret_ref.as_ref()),
             target_namespace: if elsewhere { target } else { own_namespace },
             service_account,
-            release: converge
-                .release_name
-                .clone()
-                .unwrap_or_else(|| names::release(&bundle.name_any())),
+            release: Release::of(bundle).name,
             cpu: converge.resource_limits.cpu.0.clone(),
             memory: converge.resource_limits.memory.0.clone(),
             log_retention: Duration::from_secs(u64::from(converge.log_retention_days) * 86_400),

@@ -1,7 +1,9 @@
 //! What the status says after each thing that can happen, and its summary: phase and conditions.
 //! The summary is always computed anew from the rest, so that it cannot drift from it.
 
-use jiff::Timestamp;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use werf_shared::bundle::condition::{self, ConditionType};
@@ -12,6 +14,7 @@ use werf_shared::bundle::{WerfBundle, WerfBundleStatus};
 
 use super::outcome::Outcome;
 use super::plan::{self, Step, WhyNothing};
+use super::release;
 use super::rollback;
 
 mod summary;
@@ -23,6 +26,15 @@ pub const ROLLBACK_UNKNOWN: &str = "RollbackTagUnknown";
 
 /// The reason of `Ready` while nothing is polled or deployed.
 const SUSPENDED: &str = "Suspended";
+
+/// The reason of the condition when somebody has the name of a Job.
+pub const JOB_NAME_CONFLICT: &str = "JobNameConflict";
+
+/// The reason of the condition when another bundle has the release.
+pub const RELEASE_CONFLICT: &str = "ReleaseConflict";
+
+/// The reason of the condition when a bundle that is going could not be uninstalled so far.
+pub const UNINSTALL_FAILED: &str = "UninstallFailed";
 
 /// Where a bundle stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,6 +56,10 @@ pub enum Standing {
     Retrying(Timestamp),
     /// The last attempt failed and was the last one allowed.
     GivenUp,
+    /// The bundle is going, and its release is being uninstalled.
+    Uninstalling(String),
+    /// That has failed so far, or cannot begin; tried again without end.
+    UninstallFailed(String),
 }
 
 /// What a new run is made of.
@@ -118,6 +134,7 @@ pub fn claim_retry(
 pub fn abandon(bundle: &WerfBundle) -> WerfBundleStatus {
     let mut status = bundle.status.clone().unwrap_or_default();
     status.active_job_name = None;
+    status.last_job_status = None;
     let run = status.current_run.take();
     if status.requested.is_none() {
         status.requested = run.and_then(|run| run.request);
@@ -125,10 +142,19 @@ pub fn abandon(bundle: &WerfBundle) -> WerfBundleStatus {
     status
 }
 
+/// The status that gives up a claim and says why; the next one is made later.
+pub fn step_back(bundle: &WerfBundle, standing: &Standing, now: Timestamp) -> WerfBundleStatus {
+    let mut without = bundle.clone();
+    without.status = Some(abandon(bundle));
+    settle(&without, standing, now)
+}
+
 /// The status that says the claimed Job exists.
-pub fn confirm(bundle: &WerfBundle, now: Timestamp) -> WerfBundleStatus {
+pub fn confirm(bundle: &WerfBundle, job: &Job, now: Timestamp) -> WerfBundleStatus {
     let mut status = bundle.status.clone().unwrap_or_default();
     status.last_job_status = Some(JobStatus::Running);
+    // From here on the Job may deploy it.
+    status.release = release::tried(job).or(status.release);
     prepared(&mut status);
     summarize(&mut status, bundle, &Standing::Deploying, now);
     status
@@ -270,6 +296,12 @@ pub fn settle(bundle: &WerfBundle, standing: &Standing, now: Timestamp) -> WerfB
             prepared(&mut status);
         }
         Standing::Retrying(_) | Standing::GivenUp => prepared(&mut status),
+        Standing::UninstallFailed(message) => {
+            if !is_told(bundle, message) {
+                set_error(&mut status, Stage::Uninstalling, message.clone(), now);
+            }
+        }
+        Standing::Uninstalling(_) => clear_error(&mut status, &[Stage::Uninstalling]),
         Standing::Deploying | Standing::Nothing(_) => {}
     }
     summarize(&mut status, bundle, standing, now);
@@ -306,6 +338,25 @@ pub fn suspension(bundle: &WerfBundle, after: &WerfBundleStatus) -> Option<Suspe
         (true, false) if !bundle.spec.suspend => Some(Suspension::Ended),
         _ => None,
     }
+}
+
+/// The bundle says so since less than `span` ago, of a Job that could not be made.
+pub fn is_told_lately(bundle: &WerfBundle, reason: &str, span: Duration, now: Timestamp) -> bool {
+    let Some(status) = &bundle.status else {
+        return false;
+    };
+    let told = condition::find(&status.conditions, ConditionType::Ready)
+        .is_some_and(|ready| ready.reason == reason);
+    let since = status
+        .last_error_time
+        .as_ref()
+        .filter(|_| {
+            let stage = status.last_error_stage;
+            stage == Some(Stage::Preparing) || stage == Some(Stage::Uninstalling)
+        })
+        .map(|time| now.duration_since(time.0));
+    let span = SignedDuration::try_from(span).unwrap_or(SignedDuration::MAX);
+    told && since.is_some_and(|since| since < span)
 }
 
 /// Forgets what kept a Job from being made.

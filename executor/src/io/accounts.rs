@@ -27,6 +27,18 @@ pub enum Missing {
     Unknown(#[from] ApiError),
 }
 
+impl Missing {
+    /// The reason of the condition that tells it; none where it could not be found out.
+    pub const fn reason(&self) -> Option<&'static str> {
+        match self {
+            Self::Namespace(_) => Some("TargetNamespaceNotFound"),
+            Self::NamespaceLeaving(_) => Some("TargetNamespaceTerminating"),
+            Self::ServiceAccount { .. } => Some("ServiceAccountNotFound"),
+            Self::Unknown(_) => None,
+        }
+    }
+}
+
 /// Checks that a Job can run as `name` in `namespace`.
 pub async fn check(client: &Client, namespace: &str, name: &str) -> Result<(), Missing> {
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
@@ -38,6 +50,10 @@ pub async fn check(client: &Client, namespace: &str, name: &str) -> Result<(), M
         let found = find("read the namespace", namespaces.get_metadata(namespace)).await?;
         return Err(match found {
             None => Missing::Namespace(namespace.to_owned()),
+            // Its contents go first.
+            Some(found) if found.metadata.deletion_timestamp.is_some() => {
+                Missing::NamespaceLeaving(namespace.to_owned())
+            }
             Some(_) => Missing::ServiceAccount {
                 name: name.to_owned(),
                 namespace: namespace.to_owned(),

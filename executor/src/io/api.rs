@@ -4,7 +4,10 @@
 use std::future::Future;
 use std::time::Duration;
 
+use kube::core::Status;
 use werf_shared::error::Class;
+
+use crate::decide::text::one_line;
 
 /// Longer than any answer of a healthy apiserver; without it a call into a black hole never ends.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -31,6 +34,8 @@ pub enum ApiError {
         operation: &'static str,
         /// The apiserver's words, which name resources but no contents.
         reason: String,
+        /// What they mean, as far as is known.
+        refusal: Refusal,
     },
     /// No answer in time; whether it was done is not known.
     #[error("cannot {operation}: no answer in time")]
@@ -46,6 +51,41 @@ pub enum ApiError {
         /// What happened.
         source: Box<kube::Error>,
     },
+}
+
+/// Why something is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The namespace is being deleted.
+    NamespaceTerminating,
+    /// A quota is used up.
+    QuotaExceeded,
+    /// RBAC, a policy, a webhook, or the object itself.
+    Other,
+}
+
+impl Refusal {
+    /// The reason of the condition that tells it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NamespaceTerminating => "TargetNamespaceTerminating",
+            Self::QuotaExceeded => "QuotaExceeded",
+            Self::Other => "Refused",
+        }
+    }
+
+    /// The apiserver names the first as a cause (plugin/pkg/admission/namespace/lifecycle); for quotas
+    /// there are only words (staging/src/k8s.io/apiserver/pkg/admission/plugin/resourcequota).
+    fn of(status: &Status) -> Self {
+        let mut causes = status.details.iter().flat_map(|details| &details.causes);
+        if causes.any(|cause| cause.reason == "NamespaceTerminating") {
+            Self::NamespaceTerminating
+        } else if status.message.contains("exceeded quota: ") {
+            Self::QuotaExceeded
+        } else {
+            Self::Other
+        }
+    }
 }
 
 impl ApiError {
@@ -82,6 +122,9 @@ pub async fn find<T>(
     }
 }
 
+/// The longest refusal that is told.
+const WORDS_LIMIT: usize = 512;
+
 fn explain(operation: &'static str, error: kube::Error) -> ApiError {
     match error {
         kube::Error::Api(status) => match status.code {
@@ -89,7 +132,9 @@ fn explain(operation: &'static str, error: kube::Error) -> ApiError {
             409 => ApiError::Conflict { operation },
             400 | 401 | 403 | 413 | 422 => ApiError::Refused {
                 operation,
-                reason: status.message.chars().take(512).collect(),
+                // A webhook or a policy may say anything.
+                reason: one_line(&status.message, WORDS_LIMIT),
+                refusal: Refusal::of(&status),
             },
             _ => ApiError::Failed {
                 operation,

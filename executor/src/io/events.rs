@@ -110,6 +110,16 @@ pub enum Reason {
     Waiting(Kind),
     /// A Job's log could not be kept.
     LogsUnavailable,
+    /// Somebody else has an object of the name that a Job or its Secret would have.
+    JobNameConflict,
+    /// Another bundle has the release.
+    ReleaseConflict,
+    /// The release was uninstalled before its bundle went.
+    Uninstalled,
+    /// It was left, though the bundle asked for it to be uninstalled.
+    NotUninstalled,
+    /// It could not be uninstalled so far.
+    UninstallFailed,
 }
 
 impl Reason {
@@ -126,6 +136,11 @@ impl Reason {
             Self::RequestIgnored => "RequestIgnored",
             Self::Waiting(kind) => kind.reason(),
             Self::LogsUnavailable => "LogsUnavailable",
+            Self::JobNameConflict => "JobNameConflict",
+            Self::ReleaseConflict => "ReleaseConflict",
+            Self::Uninstalled => "Uninstalled",
+            Self::NotUninstalled => "NotUninstalled",
+            Self::UninstallFailed => "UninstallFailed",
         }
     }
 
@@ -136,12 +151,17 @@ impl Reason {
             | Self::RollbackStarted
             | Self::RollbackEnded
             | Self::Suspended
-            | Self::Resumed => EventType::Normal,
+            | Self::Resumed
+            | Self::Uninstalled
+            | Self::NotUninstalled => EventType::Normal,
             Self::JobFailed
             | Self::CannotPrepare
             | Self::RequestIgnored
             | Self::Waiting(_)
-            | Self::LogsUnavailable => EventType::Warning,
+            | Self::LogsUnavailable
+            | Self::JobNameConflict
+            | Self::ReleaseConflict
+            | Self::UninstallFailed => EventType::Warning,
         }
     }
 }

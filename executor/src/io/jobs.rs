@@ -4,15 +4,22 @@ use std::fmt;
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{
+    DeleteParams, ListParams, ObjectList, Patch, PatchParams, PostParams, Preconditions,
+};
+use kube::core::PartialObjectMeta;
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
-use werf_shared::names::{annotation, label};
+use werf_shared::names::{self, annotation, label};
 
 use super::api::{ApiError, call, find};
 use crate::decide::job::files;
+use crate::decide::release::Release;
+
+/// Jobs that are listed at a time when all are.
+const PAGE: u32 = 500;
 
 fn jobs(client: &Client, namespace: &str) -> Api<Job> {
     Api::namespaced(client.clone(), namespace)
@@ -60,7 +67,7 @@ pub async fn release(client: &Client, job: &Job) -> Result<(), ApiError> {
 
 /// Deletes this very Job and what it owns, which stays until its Pods are gone; a Job of the same name
 /// made later is left alone.
-pub async fn delete(client: &Client, job: &Job) -> Result<(), ApiError> {
+pub async fn delete(client: &Client, job: &impl ResourceExt) -> Result<(), ApiError> {
     let api = jobs(client, &job.namespace().unwrap_or_default());
     let params = DeleteParams {
         preconditions: Some(Preconditions {
@@ -74,6 +81,50 @@ pub async fn delete(client: &Client, job: &Job) -> Result<(), ApiError> {
         Ok(_) | Err(ApiError::NotFound { .. } | ApiError::Conflict { .. }) => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+/// Deletes this very Job unless it was changed since it was read, such as let run.
+/// [`ApiError::Conflict`] says that it was.
+pub async fn delete_as_seen(client: &Client, job: &Job) -> Result<(), ApiError> {
+    let api = jobs(client, &job.namespace().unwrap_or_default());
+    let params = DeleteParams {
+        preconditions: Some(Preconditions {
+            uid: job.uid(),
+            resource_version: job.resource_version(),
+        }),
+        ..DeleteParams::foreground()
+    };
+    match call("delete the Job", api.delete(&job.name_any(), &params)).await {
+        Ok(_) | Err(ApiError::NotFound { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// The Jobs that work on a release, or may; those that have succeeded are left out where the apiserver
+/// can tell. As they are stored now.
+pub async fn of_release(client: &Client, release: &Release) -> Result<Vec<Job>, ApiError> {
+    let value = names::label_value(&release.name);
+    let params = ListParams::default()
+        .labels(&format!("{}={value}", label::RELEASE))
+        // A field that Jobs can be selected by (pkg/registry/batch/job/strategy.go). They are kept for
+        // days, and their arguments may be long.
+        .fields("status.successful=0");
+    let api = jobs(client, &release.namespace);
+    Ok(call("list the release's Jobs", api.list(&params))
+        .await?
+        .items)
+}
+
+/// Some of all Jobs of ours, as they are stored now: what identifies them, and a token for more.
+pub async fn page_of_ours(
+    client: &Client,
+    token: Option<String>,
+) -> Result<ObjectList<PartialObjectMeta<Job>>, ApiError> {
+    let api: Api<Job> = Api::all(client.clone());
+    let ours = format!("{}={}", label::MANAGED_BY, names::OPERATOR);
+    let mut params = ListParams::default().labels(&ours).limit(PAGE);
+    params.continue_token = token;
+    call("list the Jobs", api.list_metadata(&params)).await
 }
 
 /// All Jobs of a bundle, in whatever namespace.

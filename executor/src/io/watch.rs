@@ -12,8 +12,9 @@ use kube::api::PartialObjectMeta;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
-use kube::runtime::{Controller, watcher};
+use kube::runtime::{Controller, controller, watcher};
 use kube::{Api, Client, ResourceExt};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 use werf_shared::bundle::{BundleKey, WerfBundle};
@@ -65,11 +66,13 @@ impl BundleWatch {
         self.controller.store()
     }
 
-    /// Calls `pass` for each bundle that may need it, until `shutdown`.
+    /// Calls `pass` for each bundle that may need it, until `shutdown`. Tells `orphaned` when there may
+    /// be Jobs whose bundle is gone, and once at the start.
     pub async fn run<P, F, E>(
         self,
         pass: P,
         synced: ReadinessHandle,
+        orphaned: Arc<Notify>,
         shutdown: CancellationToken,
     ) -> anyhow::Result<()>
     where
@@ -81,9 +84,16 @@ impl BundleWatch {
         let jobs: Api<PartialObjectMeta<Job>> = Api::all(self.client);
         let ours = watcher::Config::default().labels(&format!("{}={OPERATOR}", label::MANAGED_BY));
         let pass = Arc::new(pass);
+        let (seen, told) = (store.clone(), Arc::clone(&orphaned));
         let mut results = std::pin::pin!(
             self.controller
-                .watches(jobs, ours, |job| bundle_of(&job))
+                .watches(jobs, ours, move |job| {
+                    let bundle = bundle_of(&job)?;
+                    if is_anothers(&job, &bundle, &seen) {
+                        told.notify_one();
+                    }
+                    Some(bundle)
+                })
                 .graceful_shutdown_on(shutdown.cancelled_owned())
                 .run(
                     |bundle, pass: Arc<P>| reconcile(bundle, pass),
@@ -93,11 +103,15 @@ impl BundleWatch {
         );
         let ready = async {
             if store.wait_until_ready().await.is_ok() {
+                orphaned.notify_one();
                 synced.ready();
             }
         };
         let drain = async {
             while let Some(result) = results.next().await {
+                if let Err(controller::Error::ObjectNotFound(_)) = &result {
+                    orphaned.notify_one();
+                }
                 if let Err(failure) = result {
                     // Failed passes are logged where they fail; this is about the watches.
                     debug!(error = %failure, "Watch hiccup");
@@ -137,6 +151,17 @@ fn delay_after(failure: &impl Failure) -> Duration {
         Class::Rejected => Duration::from_secs(30),
         Class::Broken => Duration::from_mins(1),
     }
+}
+
+/// The Job belongs to a bundle that had this name before.
+fn is_anothers(
+    job: &PartialObjectMeta<Job>,
+    bundle: &ObjectRef<Watched>,
+    seen: &Store<Watched>,
+) -> bool {
+    let uid = job.annotations().get(annotation::BUNDLE_UID);
+    seen.get(bundle)
+        .is_some_and(|bundle| bundle.uid().as_ref() != uid)
 }
 
 /// The bundle a Job names. Owner references do not reach across namespaces; annotations do.

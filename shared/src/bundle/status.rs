@@ -74,7 +74,7 @@ pub struct WerfBundleStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error_time: Option<Time>,
 
-    /// What failed: Polling, Preparing or Deploying.
+    /// What failed: Polling, Preparing, Deploying or Uninstalling.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error_stage: Option<Stage>,
 
@@ -134,6 +134,15 @@ pub struct WerfBundleStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_rollback: Option<String>,
 
+    /// The release that was deployed or tried last, and as whom; `deletionPolicy: Uninstall` removes
+    /// this one, whatever the spec names by then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<TriedRelease>,
+
+    /// How uninstalling goes, once the bundle is being deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uninstall: Option<Uninstall>,
+
     /// The newest ended Jobs, newest first, at most 10.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10))]
@@ -176,6 +185,8 @@ pub enum Stage {
     Preparing,
     /// The Job.
     Deploying,
+    /// Removing what was deployed, of a bundle that is being deleted.
+    Uninstalling,
 }
 
 /// How a Job is doing.
@@ -278,6 +289,33 @@ pub struct Rollback {
     pub from: String,
     /// When the rollback was taken up.
     pub since: Time,
+}
+
+/// A release that was deployed or tried.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct TriedRelease {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// The ServiceAccount it was deployed as.
+    pub service_account_name: String,
+}
+
+/// How uninstalling goes.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Uninstall {
+    /// How many Jobs have tried it.
+    pub attempt: i32,
+    /// The newest of them.
+    pub job: String,
+    /// Running, Succeeded or Failed: how it is doing.
+    pub result: JobStatus,
+    /// When its end was recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished: Option<Time>,
 }
 
 /// An ended Job.

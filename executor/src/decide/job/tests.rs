@@ -1,5 +1,7 @@
 //! The Job as the apiserver and werf see it.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use werf_shared::registry_secret::Secret;

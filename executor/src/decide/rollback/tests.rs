@@ -216,7 +216,11 @@ fn what_is_deployed_already_is_held_without_another_deployment() {
 #[test]
 fn ready_says_that_it_is_rolled_back_and_how_that_ends() {
     let deploying = rolled_back().deploying("h1").confirmed();
-    let confirmed = status::confirm(&deploying, at(110));
+    let confirmed = status::confirm(
+        &deploying,
+        &k8s_openapi::api::batch::v1::Job::default(),
+        at(110),
+    );
     assert_eq!(
         ready(&confirmed).2,
         "Deploying v1.0.0 (rollback from v2.0.0)"
@@ -277,7 +281,11 @@ fn a_run_that_goes_on_is_left_to_end_and_a_claim_alone_is_given_up() {
     let claimed = asking(third.clone(), "v1.0.0");
     assert!(!plan::claim_stands(&claimed));
     let mut running = asking(third, "v1.0.0");
-    running.status = Some(status::confirm(&running, at(110)));
+    running.status = Some(status::confirm(
+        &running,
+        &k8s_openapi::api::batch::v1::Job::default(),
+        at(110),
+    ));
     assert!(matches!(plan::situation(&running), Situation::Deploying(_)));
     let ended = status::record(
         &running,
@@ -494,7 +502,11 @@ fn pass(bundle: &mut WerfBundle, now: jiff::Timestamp) -> Option<(String, &'stat
         Step::RetryAt(_) | Step::GiveUp => return None,
     };
     bundle.status = Some(claimed);
-    bundle.status = Some(status::confirm(bundle, now));
+    bundle.status = Some(status::confirm(
+        bundle,
+        &k8s_openapi::api::batch::v1::Job::default(),
+        now,
+    ));
     Some((tag, cause))
 }
 

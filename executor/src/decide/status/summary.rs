@@ -107,20 +107,17 @@ fn view(status: &WerfBundleStatus, standing: &Standing) -> View {
         }
         Standing::Retrying(at) => {
             let at = at.strftime("%H:%M:%S");
-            failed(
-                "JobFailed",
-                format!(
-                    "Deploying {wanted}: {}; next attempt at {at} UTC",
-                    failure(status)
-                ),
-                false,
-            )
+            let why = failure(status);
+            let message = format!("Deploying {wanted}: {why}; next attempt at {at} UTC");
+            failed("JobFailed", message, false)
         }
         Standing::GivenUp => failed(
             "RetriesExhausted",
             format!("Deploying {wanted}: {}; no attempts left", failure(status)),
             true,
         ),
+        Standing::Uninstalling(message) => syncing("Uninstalling", message.clone()),
+        Standing::UninstallFailed(why) => failed(super::UNINSTALL_FAILED, why.clone(), false),
         Standing::UpToDate if polling_failed => failed("PollingFailed", polling(), false),
         Standing::UpToDate => View {
             phase: Phase::Synced,

@@ -1,0 +1,133 @@
+//! One run at a time per release: asks, for a suspended Job, whether it may be let run. See
+//! `docs/ARCHITECTURE.md` for why two never are.
+
+use k8s_openapi::api::batch::v1::Job;
+use kube::ResourceExt;
+use tracing::info;
+use werf_shared::bundle::{BundleKey, WerfBundle};
+use werf_shared::names::annotation;
+
+use super::Context;
+use crate::decide::outcome;
+use crate::decide::release::{self, Found, Permission, Release, Rival};
+use crate::io::api::ApiError;
+use crate::io::{bundles, jobs};
+
+/// The answer for a Job.
+pub(super) enum Answer {
+    /// It may run.
+    Granted,
+    /// It has to wait, for this.
+    Wait(String),
+    /// It has to go, for this.
+    StepBack(String),
+}
+
+/// What stands between a bundle and a release, as far as is seen.
+pub(super) fn rival(context: &Context, bundle: &WerfBundle, release: &Release) -> Option<Rival> {
+    let seen = context.seen.with(release);
+    release::rival(
+        bundle,
+        release,
+        seen.iter().filter_map(|b| b.0.as_ref().ok()),
+    )
+}
+
+/// Another bundle that stays and names the release.
+pub(super) fn heir(context: &Context, bundle: &WerfBundle, release: &Release) -> Option<BundleKey> {
+    let seen = context.seen.with(release);
+    release::heir(
+        bundle,
+        release,
+        seen.iter().filter_map(|b| b.0.as_ref().ok()),
+    )
+}
+
+/// Asks for a Job that exists and is suspended. The look begins after the Job was created, and is one
+/// of the apiserver's newest state.
+pub(super) async fn ask(
+    context: &Context,
+    bundle: &WerfBundle,
+    job: &Job,
+    release: &Release,
+) -> Result<Answer, ApiError> {
+    let rival = rival(context, bundle, release);
+    let owner = match rival {
+        Some(rival @ Rival::Owner(_)) => Some(rival.message(release)),
+        _ => None,
+    };
+    let others = match owner {
+        // It gives way whatever there is.
+        Some(_) => Vec::new(),
+        None => others(context, job, release).await?,
+    };
+    Ok(match release::permission(owner.is_none(), others.len()) {
+        Permission::Granted => Answer::Granted,
+        Permission::StepBack => Answer::StepBack(owner.unwrap_or_default()),
+        Permission::Wait => Answer::Wait(waiting_for(&others, release)),
+    })
+}
+
+/// The Jobs that are in the way. One that was left over by whoever made it is removed here: its own
+/// bundle may have nothing to do for a long time.
+async fn others(context: &Context, own: &Job, release: &Release) -> Result<Vec<Job>, ApiError> {
+    let mut others = jobs::of_release(&context.client, release).await?;
+    others.retain(|other| release::found(own, other) != Found::Past);
+    let mut in_the_way = Vec::new();
+    for other in others {
+        let suspended = release::found(own, &other) == Found::Suspended;
+        if suspended && is_nobodys(context, &other).await? {
+            match jobs::delete_as_seen(&context.client, &other).await {
+                Ok(()) => {
+                    info!(job.name = %other.name_any(), "Job removed that was never let run");
+                    continue;
+                }
+                Err(ApiError::Conflict { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        in_the_way.push(other);
+    }
+    Ok(in_the_way)
+}
+
+/// A Job that was never let run, and that nobody will let run: its bundle is gone, or past it.
+async fn is_nobodys(context: &Context, job: &Job) -> Result<bool, ApiError> {
+    let (Some(key), Some(uid)) = (
+        bundle_of(job),
+        job.annotations().get(annotation::BUNDLE_UID),
+    ) else {
+        return Ok(false);
+    };
+    let bundle = bundles::get(&context.client, &key).await?;
+    Ok(
+        match bundle.filter(|bundle| bundle.uid().as_ref() == Some(uid)) {
+            None => true,
+            Some(bundle) => outcome::is_left_over(job, &bundle.status.unwrap_or_default()),
+        },
+    )
+}
+
+/// The bundle that a Job says it belongs to.
+pub(super) fn bundle_of(job: &impl ResourceExt) -> Option<BundleKey> {
+    let says = |key| job.annotations().get(key).cloned();
+    Some(BundleKey::new(
+        says(annotation::BUNDLE_NAMESPACE)?,
+        says(annotation::BUNDLE_NAME)?,
+    ))
+}
+
+fn waiting_for(others: &[Job], release: &Release) -> String {
+    let job = others
+        .first()
+        .map(ResourceExt::name_any)
+        .unwrap_or_default();
+    let Release { namespace, name } = release;
+    let of = others
+        .first()
+        .and_then(bundle_of)
+        .map_or_else(String::new, |key| {
+            format!(" of WerfBundle {} in namespace {}", key.name, key.namespace)
+        });
+    format!("Job {job}{of} still works on release {name} in namespace {namespace}")
+}
