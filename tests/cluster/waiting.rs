@@ -29,11 +29,13 @@ async fn ready_says(tenant: &Tenant, reason: &str) -> anyhow::Result<String> {
     assert_eq!(status.phase, Some(Phase::Syncing));
     let run = status.current_run.context("no run")?;
     assert_eq!(run.waiting.map(|it| it.reason).as_deref(), Some(reason));
-    let events = tenant.events().await?;
-    assert!(
-        events.iter().any(|(named, _)| named == reason),
-        "{events:?}"
-    );
+    // Told after it is stored.
+    tenant
+        .eventually("it is told", async || {
+            let events = tenant.events().await?;
+            Ok(events.iter().any(|(named, _)| named == reason))
+        })
+        .await?;
     Ok(ready.message.clone())
 }
 
@@ -96,60 +98,6 @@ async fn a_job_whose_pod_a_quota_refuses_is_named_so_until_there_is_room() -> an
         let status = tenant.synced("v1.0.0-exit0").await?;
         let run = status.current_run.context("no run")?;
         assert_eq!(run.waiting, None);
-        Ok(())
-    })
-    .await
-}
-
-#[tokio::test]
-async fn a_job_whose_image_cannot_be_pulled_is_named_so() -> anyhow::Result<()> {
-    in_namespace("imageless", async |tenant| {
-        tenant.publish("v1.0.0-slow120s").await?;
-        tenant.follow(once()).await?;
-        let job = tenant.running().await?.active_job_name.context("no Job")?;
-        let of_job = format!("job-name={job}");
-        let namespace = tenant.namespace.as_str();
-        let running = [
-            "get",
-            "pods",
-            "-n",
-            namespace,
-            "-l",
-            &of_job,
-            "-o",
-            "jsonpath={.items[0].metadata.name} {.items[0].status.phase}",
-        ];
-        tenant
-            .eventually("its Pod runs", async || {
-                let seen = tenant.bed.kubectl(&running).await.unwrap_or_default();
-                Ok(seen.ends_with(" Running"))
-            })
-            .await?;
-        let seen = tenant.bed.kubectl(&running).await?;
-        let pod = seen.split(' ').next().context("no Pod")?;
-        // The operator's image is the same for all tests; that of a Pod can be changed.
-        let set = [
-            "set",
-            "image",
-            &format!("pod/{pod}"),
-            "werf=127.0.0.1:5000/none:1",
-            "-n",
-            namespace,
-        ];
-        tenant.bed.kubectl(&set).await?;
-        let message = ready_says(tenant, "ImagePullFailed").await?;
-        assert!(
-            message.ends_with("container werf cannot pull 127.0.0.1:5000/none:1: not found"),
-            "{message}"
-        );
-        let_time_run_out(tenant).await?;
-        let status = tenant.until("it failed", failed).await?;
-        let told = status.last_error_message.unwrap_or_default();
-        assert!(
-            told.starts_with("job exceeded its deadline: image pull failure: Job/"),
-            "{told}"
-        );
-        assert_eq!(status.history[0].reason.as_deref(), Some("ImagePullFailed"));
         Ok(())
     })
     .await
