@@ -17,7 +17,7 @@ use super::settle::patch_status;
 use super::{Context, ConvergeError, LOOK_AGAIN, Next};
 use crate::decide::job;
 use crate::decide::obstacle::{self, Observed, Obstacle, OwnerRef, Suspect};
-use crate::decide::status;
+use crate::decide::{outcome, status};
 use crate::io::api::ApiError;
 use crate::io::events::{self, Reason};
 use crate::io::trouble;
@@ -44,11 +44,23 @@ pub(super) async fn attend(
         return Ok(Next::Rest(Again::After(FIRST_LOOK.saturating_sub(age))));
     }
     match look(context, bundle, job, now).await {
-        Ok(found) => tell(context, bundle, job, found, now).await?,
+        Ok(Seen::Ending) => {}
+        Ok(Seen::Well) => tell(context, bundle, job, None, now).await?,
+        Ok(Seen::Waiting(found)) => tell(context, bundle, job, Some(found), now).await?,
         // What was told before stays; the run does not depend on it.
         Err(error) => debug!(error = %chain(&error), "Not known what the Job waits for"),
     }
     Ok(Next::Rest(Again::After(LOOK_AGAIN)))
+}
+
+/// How a running Job was found.
+enum Seen {
+    /// It is about to end, and what was told of it stays.
+    Ending,
+    /// Nothing keeps it.
+    Well,
+    /// This keeps it.
+    Waiting(Obstacle),
 }
 
 async fn look(
@@ -56,13 +68,16 @@ async fn look(
     bundle: &WerfBundle,
     job: &Job,
     now: Timestamp,
-) -> Result<Option<Obstacle>, ApiError> {
+) -> Result<Seen, ApiError> {
     let client = &context.client;
     let namespace = job.namespace().unwrap_or_default();
     let (pods, refusals) = futures::try_join!(
         trouble::pods(client, &namespace),
         trouble::events(client, &namespace, "FailedCreate")
     )?;
+    if outcome::is_ending(job, &pods) {
+        return Ok(Seen::Ending);
+    }
     let mounts = if obstacle::needs_mount_events(&pods, now) {
         trouble::events(client, &namespace, "FailedMount").await?
     } else {
@@ -77,7 +92,8 @@ async fn look(
         now,
     });
     let workloads = workloads(context, job, &suspects).await?;
-    Ok(obstacle::worst(&job.name_any(), suspects, &workloads))
+    let worst = obstacle::worst(&job.name_any(), suspects, &workloads);
+    Ok(worst.map_or(Seen::Well, Seen::Waiting))
 }
 
 /// The owners of things in trouble that are part of the Job's release, by uid.

@@ -78,6 +78,26 @@ pub fn is_of_run(job: &Job, bundle: &WerfBundle) -> bool {
         && says(annotation::ATTEMPT, &status.attempt.to_string())
 }
 
+/// The Job is about to end, or its Pod is being taken away: what it was seen to wait for before is
+/// what it waited for. The Job controller deletes Pods first and says so afterwards.
+pub fn is_ending(job: &Job, pods: &[Pod]) -> bool {
+    let status = job.status.as_ref();
+    let conditions = status.and_then(|status| status.conditions.as_ref());
+    let said = conditions.into_iter().flatten().any(|condition| {
+        condition.status == "True"
+            && matches!(
+                condition.type_.as_str(),
+                "FailureTarget" | "SuccessCriteriaMet"
+            )
+    });
+    let uid = job.metadata.uid.as_ref();
+    let leaving = pods.iter().any(|pod| {
+        let mut owners = pod.owner_references().iter();
+        pod.metadata.deletion_timestamp.is_some() && owners.any(|owner| Some(&owner.uid) == uid)
+    });
+    said || leaving || job.metadata.deletion_timestamp.is_some()
+}
+
 /// What is left of an ended Job beside itself.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Remains<'a> {

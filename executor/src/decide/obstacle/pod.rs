@@ -154,11 +154,11 @@ fn unbound(pod: &Pod, now: Timestamp) -> Option<(Kind, String)> {
 /// `0/3 nodes are available: 1 Insufficient cpu, 2 node(s) …. preemption: …` without the counts,
 /// which change with the cluster (`FitError` in `pkg/scheduler/framework/types.go`).
 fn without_counts(message: &str) -> String {
+    // What follows the first sentence is about preemption and the like.
     let message = match message.split_once(" nodes are available: ") {
-        Some((_, reasons)) => reasons,
+        Some((_, reasons)) => reasons.split(". ").next().unwrap_or_default(),
         None => message,
     };
-    let message = message.split(" preemption: ").next().unwrap_or_default();
     let reasons: BTreeSet<&str> = message
         .trim_end_matches('.')
         .split(", ")

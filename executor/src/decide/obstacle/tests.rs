@@ -140,10 +140,10 @@ fn told(pods: &[Pod], refusals: &[Event]) -> Option<(String, String)> {
 )]
 #[case::no_room(
     unscheduled(
-        "0/3 nodes are available: 1 Insufficient cpu, 2 node(s) had untolerated taint {a: b}. preemption: 0/3 nodes are available: 3 No preemption victims found for incoming pod."
+        "0/3 nodes are available: 1 Insufficient cpu, 2 node(s) had untolerated taint {a.b/c: d}. no new claims to deallocate, preemption: 0/3 nodes are available: 3 No preemption victims found for incoming pod."
     ),
     "Unschedulable",
-    "unschedulable: Deployment/app: Insufficient cpu, node(s) had untolerated taint {a: b}"
+    "unschedulable: Deployment/app: Insufficient cpu, node(s) had untolerated taint {a.b/c: d}"
 )]
 #[case::unbound_claim(
     unscheduled(

@@ -320,6 +320,23 @@ fn a_pod_of_which_nothing_is_left_was_deleted() {
 }
 
 #[test]
+fn a_job_whose_pod_is_taken_away_is_ending() {
+    let of_job = |metadata: Value| -> Pod {
+        let mut metadata = metadata;
+        metadata["ownerReferences"] =
+            json!([{"apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": "u"}]);
+        pod_that(&metadata, &json!({}))
+    };
+    let mut running = job(&json!({"active": 1}));
+    running.metadata.uid = Some("u".to_owned());
+    assert!(!is_ending(&running, &[of_job(json!({}))]));
+    let leaving = of_job(json!({"deletionTimestamp": "2026-01-01T00:00:00Z"}));
+    assert!(is_ending(&running, &[leaving]));
+    let target = json!({"conditions": [{"type": "FailureTarget", "status": "True"}]});
+    assert!(is_ending(&job(&target), &[]));
+}
+
+#[test]
 fn of_two_pods_the_one_that_failed_last_tells() {
     let at = |second: u32, code: i32| {
         let created = format!("2026-01-01T00:00:{second:02}Z");
