@@ -69,12 +69,13 @@ async fn what_was_deployed_goes_with_its_bundle_when_that_says_so() -> anyhow::R
         let services: Api<Service> = Api::namespaced(tenant.bed.client.clone(), &target);
         assert!(services.get_opt(BUNDLE).await?.is_none());
         assert!(jobs_in(tenant, &target).await?.is_empty());
-        let events = tenant.events().await?;
-        assert!(
-            events.iter().any(|(reason, _)| reason == "Uninstalled"),
-            "{events:?}"
-        );
-        Ok(())
+        // It is told after the bundle has gone.
+        tenant
+            .eventually("it is told", async || {
+                let events = tenant.events().await?;
+                Ok(events.iter().any(|(reason, _)| reason == "Uninstalled"))
+            })
+            .await
     })
     .await
 }

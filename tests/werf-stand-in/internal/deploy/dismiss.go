@@ -57,7 +57,8 @@ func (c *Cluster) uninstall(ctx context.Context, o *options.Options, guard Guard
 	remove := action.NewUninstall(c.helm)
 	remove.IgnoreNotFound = true
 	remove.DisableHooks = !o.WithHooks
-	remove.WaitStrategy = kube.StatusWatcherStrategy
+	// The watcher is content when the first resources are gone and it has not heard of the others yet.
+	remove.WaitStrategy = kube.LegacyStrategy
 	remove.Timeout = o.Timeout()
 	remove.DeletionPropagation = strings.ToLower(o.DeletePropagation)
 	if _, err := remove.Run(o.Release); err != nil {
