@@ -43,12 +43,18 @@ faults: testbed ## Kill the executor and break its requests at every write it ma
 	$(TESTBED) --instance werf-operator-faults faults
 
 .PHONY: bench
-bench: bench-poll bench-deploy ## Measure everything, with the programs as they are shipped
+bench: bench-poll bench-converge bench-deploy ## Measure everything, with the programs as they are shipped
 
 .PHONY: bench-poll
 bench-poll: prerequisites ## Measure what polling costs, against a bare HTTP client
 	$(CARGO) build --release --package werf-poller --package werf-tests --bin poller --bin bench-poll
 	$(or $(CARGO_TARGET_DIR),target)/release/bench-poll
+
+.PHONY: bench-converge
+bench-converge: prerequisites ## Measure what turning tags into Jobs costs, against a bare client of the apiserver
+	$(CARGO) build --release --package werf-poller --package werf-executor --package werf-tests \
+		--bin poller --bin executor --bin bench-converge
+	$(or $(CARGO_TARGET_DIR),target)/release/bench-converge
 
 .PHONY: bench-deploy
 bench-deploy: export PROFILE = release

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::ensure;
 use clap::{Parser, Subcommand};
-use testbed::measure::poll::{Bare, Figure, Sustained, enter, measure, serve};
+use testbed::measure::poll::{Bare, Sustained, measure, serve};
+use testbed::measure::{Figure, enter};
 
 /// What polling costs, on this machine and against a bare HTTP client.
 #[derive(Debug, Parser)]

@@ -16,6 +16,7 @@ mod cgroups;
 mod children;
 mod client;
 mod configuration;
+mod control_plane;
 mod folder;
 mod forwards;
 mod inside;
@@ -38,6 +39,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 
 pub(crate) use self::client::use_ring;
+pub use self::control_plane::ControlPlane;
 use self::folder::Folder;
 use self::starting::Hold;
 use self::state::{Doors, State};

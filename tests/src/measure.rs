@@ -19,7 +19,13 @@ use crate::bundle::{Bundle, Repository};
 use crate::cluster::Cluster;
 use crate::operator::{self, Installation, NAMESPACE};
 
+pub mod converge;
+mod figures;
 pub mod poll;
+mod process;
+
+pub use figures::Figure;
+pub use process::enter;
 
 /// Tags that are pushed, one after the other.
 const RUNS: u32 = 20;

@@ -34,6 +34,11 @@ impl Parts<'_> {
         ]
     }
 
+    /// What answers for objects, and nothing that does anything with them.
+    pub(super) fn control_plane(&self) -> [Part; 2] {
+        [self.etcd(), self.apiserver()]
+    }
+
     /// What needs the API server to answer.
     pub(super) fn upper(&self) -> [Part; 5] {
         [

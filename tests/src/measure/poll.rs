@@ -2,44 +2,31 @@
 //! bare client of the same HTTP library that does the same requests, each a process of its own on
 //! loopback. Ratios are taken from the same seconds of one run.
 
-use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use tokio::time::{Instant, sleep, sleep_until};
 
 mod apiserver;
 mod bare;
 mod bundles;
 mod executor;
-mod figures;
 mod ground;
-mod process;
 mod scraped;
 mod scripted;
-mod shape;
+pub(super) mod shape;
 mod sustained;
 mod throughput;
 mod unchanged;
 mod wire;
 
 pub use bare::Bare;
-pub use figures::Figure;
 pub use scripted::serve;
 pub use sustained::Sustained;
 
 use ground::Ground;
 
-/// Runs this program again in a network namespace of its own, which ends with it.
-pub fn enter() -> anyhow::Result<std::process::ExitStatus> {
-    Command::new("setpriv")
-        .args(["--pdeathsig", "KILL", "unshare", "--net"])
-        .arg(std::env::current_exe()?)
-        .arg("inside")
-        .status()
-        .context("cannot run setpriv and unshare")
-}
+use super::figures::{self, Figure};
 
 /// Measures everything, tells each figure as soon as it is known, and writes all of them into the
 /// folder Cargo builds in.
@@ -56,23 +43,7 @@ pub async fn measure(tell: impl Fn(&Figure)) -> anyhow::Result<()> {
         more.iter().for_each(&tell);
         figures.extend(more);
     }
-    figures::write(&target.join("bench.json"), &commit()?, &figures)
-}
-
-fn commit() -> anyhow::Result<String> {
-    let output = Command::new("git")
-        .args([
-            "describe",
-            "--always",
-            "--dirty",
-            "--abbrev=40",
-            "--exclude=*",
-        ])
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")))
-        .output()
-        .context("cannot run git")?;
-    ensure!(output.status.success(), "there is no commit");
-    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    figures::write(&target.join("bench.json"), &figures)
 }
 
 /// Waits for a moment some time after a start.

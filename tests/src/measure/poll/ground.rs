@@ -13,11 +13,11 @@ use tokio::time::sleep;
 
 use super::bare::Bare;
 use super::bundles::{Bundles, secrets};
-use super::process::Process;
 use super::scraped::{Scraped, scrape};
 use super::scripted::{AllCounts, Counts};
 use super::wire::{NETWORK, Wire};
 use super::{apiserver, executor, sustained, wire};
+use crate::measure::process::Process;
 
 /// How long a process may take to begin.
 const PATIENCE: Duration = Duration::from_secs(30);

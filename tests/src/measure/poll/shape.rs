@@ -24,7 +24,7 @@ pub(super) struct Page {
 }
 
 /// A manifest of a bundle, and its digest.
-pub(super) static MANIFEST: LazyLock<(String, String)> = LazyLock::new(|| {
+pub(in crate::measure) static MANIFEST: LazyLock<(String, String)> = LazyLock::new(|| {
     let empty = format!("sha256:{:x}", Sha256::digest(""));
     let manifest = serde_json::json!({
         "schemaVersion": 2,

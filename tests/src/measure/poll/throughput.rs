@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::bare::Bare;
-use super::figures::{Figure, Goal, median};
 use super::ground::{Ground, Polling};
 use super::pause;
 use super::wire::{HOSTS, Wire};
+use crate::measure::figures::{Figure, Goal, median};
 
 /// Connections to each host.
 const PER_HOST: usize = 4;

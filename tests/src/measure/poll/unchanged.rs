@@ -9,11 +9,11 @@ use tokio::time::Instant;
 use super::at;
 use super::bare::Bare;
 use super::bundles::Bundles;
-use super::figures::{Figure, Goal, median};
 use super::ground::{Ground, Moment, Polling};
-use super::process::Process;
 use super::shape::Shape;
 use super::wire::{HOSTS, Wire};
+use crate::measure::figures::{Figure, Goal, median};
+use crate::measure::process::Process;
 
 /// Bundles of a case; polled every minute.
 const BUNDLES: usize = 10_000;

@@ -1,4 +1,5 @@
 //! The measured processes: started, looked at through /proc, and ended with whoever started them.
+//! And the place they are measured in.
 
 use std::fs;
 use std::path::Path;
@@ -7,6 +8,17 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use tokio::process::{Child, Command};
+
+/// Runs this program again in a network namespace of its own, which ends with it.
+pub fn enter() -> anyhow::Result<std::process::ExitStatus> {
+    std::process::Command::new("setpriv")
+        .args(["--pdeathsig", "KILL", "unshare", "--net"])
+        .arg(std::env::current_exe()?)
+        .args(std::env::args_os().skip(1))
+        .arg("inside")
+        .status()
+        .context("cannot run setpriv and unshare")
+}
 
 /// A process that ends when this is dropped, or when we die.
 #[derive(Debug)]
