@@ -73,9 +73,14 @@ impl Receiver {
         use proto::announce_tag_response::Verdict;
         announcement.traceparent = propagation::current_traceparent();
         for _ in 0..TRIES {
-            let bundle = bundles::get(&self.client, &key)
+            let mut bundle = bundles::get(&self.client, &key)
                 .await
                 .map_err(|error| failed(&error))?;
+            if let Some(status) = bundle.as_mut().and_then(|bundle| bundle.status.as_mut())
+                && seeded::has(Bug::RollbackHoldIgnored)
+            {
+                status.rollback = None;
+            }
             if let Some(uid) = bundle.as_ref().and_then(ResourceExt::uid)
                 && seeded::has(Bug::NameInsteadOfUid)
             {

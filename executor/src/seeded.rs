@@ -36,6 +36,10 @@ pub enum Bug {
     SecretInArguments,
     /// Attempts are counted in memory.
     AttemptsResetAtStart,
+    /// Whatever is announced ends a rollback.
+    RollbackHoldIgnored,
+    /// Nobody looks whether another bundle works on the release.
+    ReleaseExclusionSkipped,
     /// The bundle is read from a cache of any age.
     StaleRead,
 }
@@ -71,6 +75,8 @@ impl Bug {
             Self::OptionalSwallowsForbidden => "optional-swallows-forbidden",
             Self::SecretInArguments => "secret-in-arguments",
             Self::AttemptsResetAtStart => "attempts-reset-at-start",
+            Self::RollbackHoldIgnored => "rollback-hold-ignored",
+            Self::ReleaseExclusionSkipped => "release-exclusion-skipped",
             Self::StaleRead => "stale-read",
         }
     }

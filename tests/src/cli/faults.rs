@@ -20,7 +20,7 @@ pub(super) struct Faults {
     #[arg(long, value_name = "FILE")]
     plan: Vec<PathBuf>,
     /// Only this workload, with every fault at every request; can be given several times.
-    #[arg(long, value_name = "W1…W11", conflicts_with = "plan")]
+    #[arg(long, value_name = "W1…W12", conflicts_with = "plan")]
     workload: Vec<Workload>,
     /// Only the seeded bugs.
     #[arg(long, conflicts_with_all = ["plan", "workload"])]

@@ -11,13 +11,13 @@ use werf_proto::v1alpha1::executor_service_client::ExecutorServiceClient;
 use werf_proto::v1alpha1::{AnnounceTagRequest, AnnounceTagResponse};
 
 /// One call; the executor's own calls may be held up for a while.
-const DEADLINE: Duration = Duration::from_secs(5);
+const DEADLINE: Duration = Duration::from_secs(15);
 
 /// Between a call that failed and the next.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// How long a process that is killed and started again may take to acknowledge.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(3);
 
 /// A bundle as the poller knows it.
 #[derive(Debug, Clone)]
@@ -33,11 +33,12 @@ pub(super) fn etag(tag: &str) -> String {
     format!("\"list-{tag}\"")
 }
 
-/// Announces until there is an answer.
+/// Announces until there is an answer; `contents` is what the tag stands for.
 pub(super) async fn announce(
     executor: SocketAddr,
     subject: &Subject,
     tag: &str,
+    contents: &str,
 ) -> anyhow::Result<Verdict> {
     let request = AnnounceTagRequest {
         namespace: subject.namespace.clone(),
@@ -45,7 +46,7 @@ pub(super) async fn announce(
         uid: subject.uid.clone(),
         generation: subject.generation,
         tag: tag.to_owned(),
-        digest: format!("sha256:{:x}", Sha256::digest(tag)),
+        digest: format!("sha256:{:x}", Sha256::digest(contents)),
         etag: etag(tag),
         list_fingerprint: format!("{:x}", Sha256::digest(etag(tag))),
         seen_at: None,

@@ -17,7 +17,6 @@ use tokio::process::Command;
 
 use super::history::Kind;
 use super::proxy::Upstream;
-use super::workload::BUNDLE;
 use crate::access::Access;
 use crate::cluster::Cluster;
 use crate::operator::{self, NAMESPACE, checkout};
@@ -144,10 +143,13 @@ pub async fn clean_up(cluster: &Cluster) -> anyhow::Result<()> {
 async fn drop_namespace(client: &Client, name: &str) -> anyhow::Result<()> {
     let bundles = Kind::Bundle.api(client, name);
     let nothing = Patch::Merge(json!({"metadata": {"finalizers": null}}));
-    // There may be no bundle.
-    let _ = bundles
-        .patch(BUNDLE, &PatchParams::default(), &nothing)
-        .await;
+    for bundle in bundles.list(&ListParams::default()).await? {
+        // It may have gone meanwhile.
+        let name = bundle.name_any();
+        let _ = bundles
+            .patch(&name, &PatchParams::default(), &nothing)
+            .await;
+    }
     let namespaces: Api<Namespace> = Api::all(client.clone());
     match namespaces.delete(name, &DeleteParams::default()).await {
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),

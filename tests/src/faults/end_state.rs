@@ -192,6 +192,7 @@ impl Mask {
             | "startedAt"
             | "finished"
             | "desiredSince"
+            | "since"
             | "lastSyncTime"
             | "lastErrorTime"
             | "traceId"

@@ -29,6 +29,7 @@ pub(super) fn violations(evidence: &Evidence<'_>) -> Vec<String> {
     confirmed_before_run(changes, &mut broken);
     applied_after_success(changes, &mut broken);
     etag_with_its_tag(changes, &mut broken);
+    held_until_a_newer_tag(changes, &mut broken);
     jobs_of_living_bundles(changes, evidence.world, &mut broken);
     secrets_of_living_jobs(changes, evidence.world, &mut broken);
     nothing_secret_in_sight(evidence, &mut broken);
@@ -184,6 +185,27 @@ fn etag_with_its_tag(changes: &[Change], broken: &mut Vec<String>) {
         if !etag.is_empty() && etag != announcer::etag(tag) {
             broken.push(format!("I6: ETag {etag} is stored, and its tag is not"));
             return;
+        }
+    }
+}
+
+/// I10: while nobody takes the annotation away, a rollback ends for a tag only that is newer than the
+/// one that was rolled back from.
+fn held_until_a_newer_tag(changes: &[Change], broken: &mut Vec<String>) {
+    let mut held = BTreeMap::new();
+    for bundle in of_kind(changes, Kind::Bundle) {
+        let from = bundle.text("/status/rollback/from");
+        let before = held.insert(bundle.uid(), (from, bundle.annotation("rollback-to")));
+        let Some((before, annotation)) = before else {
+            continue;
+        };
+        let wanted = bundle.text("/status/desiredTag");
+        let newer = wanted != before && !is_behind(wanted, before);
+        let stands = annotation == bundle.annotation("rollback-to");
+        if !before.is_empty() && from.is_empty() && stands && !newer {
+            broken.push(format!(
+                "I10: the rollback from {before} ended for {wanted}"
+            ));
         }
     }
 }

@@ -93,25 +93,37 @@ pub enum Workload {
     /// The bundle is deleted and another one made under its name.
     #[value(name = "W7")]
     W7,
+    /// The bundle is deleted, and what it deployed with it.
+    #[value(name = "W8")]
+    W8,
+    /// The bundle is rolled back, and a newer tag ends that.
+    #[value(name = "W9")]
+    W9,
     /// A tag that fails, fails again, and is given up.
     #[value(name = "W10")]
     W10,
     /// An upgrade is rolled back by annotation, and the annotation removed again.
     #[value(name = "W11")]
     W11,
+    /// Two bundles name one release.
+    #[value(name = "W12")]
+    W12,
 }
 
 impl Workload {
     /// Those whose every request is tried with every fault.
-    pub const ENUMERATED: [Self; 8] = [
+    pub const ENUMERATED: [Self; 11] = [
         Self::W1,
         Self::W2,
         Self::W4,
         Self::W5,
         Self::W6,
         Self::W7,
+        Self::W8,
+        Self::W9,
         Self::W10,
         Self::W11,
+        Self::W12,
     ];
 }
 

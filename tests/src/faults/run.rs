@@ -24,7 +24,7 @@ use super::workload::{self, BUNDLE, PATIENCE, Stage};
 const QUIET: Duration = Duration::from_millis(400);
 
 /// How long it may take until it is quiet.
-const RESTLESS: Duration = Duration::from_secs(20);
+const RESTLESS: Duration = Duration::from_mins(1);
 
 const LOOK: Duration = Duration::from_millis(25);
 
@@ -33,8 +33,8 @@ const fn patience(plan: &Plan) -> Duration {
     match (&plan.bug, plan.workload) {
         (None, _) => PATIENCE,
         // There is half a minute between two attempts.
-        (Some(_), Workload::W10) => Duration::from_secs(45),
-        (Some(_), _) => Duration::from_secs(15),
+        (Some(_), Workload::W10) => Duration::from_mins(1),
+        (Some(_), _) => Duration::from_secs(20),
     }
 }
 
@@ -209,7 +209,7 @@ async fn looked(
 ) -> anyhow::Result<()> {
     let end = Instant::now() + stage.patience;
     // A bundle that is gone is only looked for.
-    let (verb, resource, name) = if workload == Workload::W6 {
+    let (verb, resource, name) = if matches!(workload, Workload::W6 | Workload::W8) {
         ("WATCH", "werf.io/werfbundles", None)
     } else {
         ("GET", "werf.io/werfbundles", Some(BUNDLE))

@@ -24,7 +24,7 @@ impl Seeded {
 pub(super) fn all() -> Vec<Seeded> {
     use Action::{Hold, Kill9, Squat};
     use Side::{Before, Committed};
-    use Workload::{W1, W3, W7, W10};
+    use Workload::{W1, W3, W7, W9, W10, W12};
     let (jobs, status) = ("batch/jobs", "werf.io/werfbundles/status");
     let seeded = |bug: &str, breaks, workload, fault: Option<Fault>| Seeded {
         plan: Plan {
@@ -62,6 +62,8 @@ pub(super) fn all() -> Vec<Seeded> {
         seeded("run-before-confirmed", &["I1"], W1, None),
         seeded("optional-swallows-forbidden", &["I3"], W1, Some(forbidden)),
         seeded("secret-in-arguments", &["I7"], W1, None),
+        seeded("rollback-hold-ignored", &["I10"], W9, None),
+        seeded("release-exclusion-skipped", &["I1"], W12, None),
         seeded("stale-read", &["E2"], W1, None),
     ]
 }

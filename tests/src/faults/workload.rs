@@ -9,13 +9,14 @@ use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use werf_proto::v1alpha1::announce_tag_response::Verdict;
-use werf_shared::names::wish;
 
 use super::announcer::{self, Subject};
 use super::history::{History, Kind, World, may_run, text};
 use super::plan::Workload;
 use super::process::Process;
 use super::progress::Progress;
+
+mod more;
 
 /// The bundle's name in every plan.
 pub(super) const BUNDLE: &str = "app";
@@ -26,8 +27,8 @@ pub(super) fn is_set_up(secret: &str) -> bool {
 }
 
 /// How long a step may take. The slowest thing an executor waits for in these workloads are 30 s,
-/// before it looks again at what kept it from making a Job.
-pub(super) const PATIENCE: Duration = Duration::from_secs(70);
+/// before it looks again at what kept it from making a Job; the rest is for machines that are busy.
+pub(super) const PATIENCE: Duration = Duration::from_mins(3);
 
 /// Where a workload is played.
 pub(super) struct Stage<'a> {
@@ -116,19 +117,8 @@ impl Stage<'_> {
                 );
                 self.accepted(&second, "v2.0.0").await?;
             }
-            Workload::W10 => {
-                let app = self.make_bundle_that_retries("app", 1).await?;
-                self.accepted(&app, "v1.0.0-fails").await?;
-            }
-            Workload::W11 => {
-                let app = self.make_bundle("app").await?;
-                for tag in ["v1.0.0", "v1.1.0"] {
-                    self.accepted(&app, tag).await?;
-                    self.deployed(tag).await?;
-                }
-                self.roll_back_to(Some("v1.0.0")).await?;
-                self.deployed("v1.0.0").await?;
-                self.roll_back_to(None).await?;
+            Workload::W8 | Workload::W9 | Workload::W10 | Workload::W11 | Workload::W12 => {
+                self.play_more(workload).await?;
             }
         }
         Ok(())
@@ -162,25 +152,30 @@ impl Stage<'_> {
     }
 
     async fn make_bundle(&self, release: &str) -> anyhow::Result<Subject> {
-        // A second attempt would come after half a minute.
-        self.make_bundle_that_retries(release, 0).await
+        self.make(BUNDLE, json!({"releaseName": release})).await
     }
 
-    async fn make_bundle_that_retries(&self, release: &str, limit: u32) -> anyhow::Result<Subject> {
+    /// Makes a bundle with some fields of `spec.converge` changed.
+    async fn make(&self, name: &str, changes: Value) -> anyhow::Result<Subject> {
+        let mut converge = json!({
+            "releaseName": "app",
+            "serviceAccountName": super::ACCOUNT,
+            // A second attempt would come after half a minute.
+            "retry": {"limit": 0},
+            "valuesFrom": [
+                {"configMapRef": {"name": "settings"}},
+                {"secretRef": {"name": "credentials"}},
+                {"secretRef": {"name": "extra"}, "optional": true},
+            ],
+        });
+        for (key, change) in changes.as_object().into_iter().flatten() {
+            converge[key] = change.clone();
+        }
         let bundle = json!({
-            "apiVersion": "werf.io/v1alpha1", "kind": "WerfBundle", "metadata": {"name": BUNDLE},
+            "apiVersion": "werf.io/v1alpha1", "kind": "WerfBundle", "metadata": {"name": name},
             "spec": {
                 "registry": {"url": "registry.example.com/app", "pollInterval": "1h"},
-                "converge": {
-                    "releaseName": release,
-                    "serviceAccountName": super::ACCOUNT,
-                    "retry": {"limit": limit},
-                    "valuesFrom": [
-                        {"configMapRef": {"name": "settings"}},
-                        {"secretRef": {"name": "credentials"}},
-                        {"secretRef": {"name": "extra"}, "optional": true},
-                    ],
-                },
+                "converge": converge,
             },
         });
         let api = Kind::Bundle.api(self.client, self.namespace);
@@ -190,14 +185,14 @@ impl Stage<'_> {
         let uid = made.metadata.uid.context("a bundle without uid")?;
         // A poller needs longer to poll than an executor to say that it waits for it.
         self.until("the bundle is greeted", |world| {
-            let bundle = world.get(Kind::Bundle, BUNDLE);
+            let bundle = world.get(Kind::Bundle, name);
             bundle.is_some_and(|bundle| text(bundle, "/metadata/uid") == uid)
-                && !status(world, "/phase").is_empty()
+                && !status_of(world, name, "/phase").is_empty()
         })
         .await?;
         Ok(Subject {
             namespace: self.namespace.to_owned(),
-            name: BUNDLE.to_owned(),
+            name: name.to_owned(),
             uid,
             generation: made
                 .metadata
@@ -207,7 +202,17 @@ impl Stage<'_> {
     }
 
     async fn announce(&self, subject: &Subject, tag: &str) -> anyhow::Result<Verdict> {
-        announcer::announce(self.process.grpc, subject, tag).await
+        self.announce_as(subject, tag, tag).await
+    }
+
+    /// Announces a tag with some contents.
+    async fn announce_as(
+        &self,
+        subject: &Subject,
+        tag: &str,
+        contents: &str,
+    ) -> anyhow::Result<Verdict> {
+        announcer::announce(self.process.grpc, subject, tag, contents).await
     }
 
     /// Announces a tag that has to be taken.
@@ -234,15 +239,6 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// Sets or removes the annotation that rolls back.
-    async fn roll_back_to(&self, tag: Option<&str>) -> anyhow::Result<()> {
-        let change = json!({"metadata": {"annotations": {wish::ROLLBACK_TO: tag}}});
-        let api = Kind::Bundle.api(self.client, self.namespace);
-        api.patch(BUNDLE, &PatchParams::default(), &Patch::Merge(change))
-            .await?;
-        Ok(())
-    }
-
     async fn delete_bundle(&self) -> anyhow::Result<()> {
         let api = Kind::Bundle.api(self.client, self.namespace);
         api.delete(BUNDLE, &DeleteParams::default()).await?;
@@ -266,16 +262,20 @@ impl Stage<'_> {
 
 /// A text in the bundle's status.
 pub(super) fn status<'a>(world: &'a World, pointer: &str) -> &'a str {
-    let bundle = world.get(Kind::Bundle, BUNDLE);
+    status_of(world, BUNDLE, pointer)
+}
+
+fn status_of<'a>(world: &'a World, name: &str, pointer: &str) -> &'a str {
+    let bundle = world.get(Kind::Bundle, name);
     bundle.map_or("", |bundle| text(bundle, &format!("/status{pointer}")))
 }
 
 /// The workload has come to its end: this is what it was for.
 pub(super) fn is_over(workload: Workload, world: &World) -> bool {
     let newest = match workload {
-        Workload::W1 | Workload::W4 => "v1.0.0",
+        Workload::W1 | Workload::W4 | Workload::W12 => "v1.0.0",
         Workload::W2 | Workload::W11 => "v1.1.0",
-        Workload::W3 => "v1.2.0",
+        Workload::W3 | Workload::W9 => "v1.2.0",
         Workload::W5 => "v1.0.1",
         Workload::W7 => "v2.0.0",
         Workload::W10 => {
@@ -284,7 +284,7 @@ pub(super) fn is_over(workload: Workload, world: &World) -> bool {
                 && status(world, "/activeJobName").is_empty()
                 && !world.all(Kind::Job).any(may_run);
         }
-        Workload::W6 => {
+        Workload::W6 | Workload::W8 => {
             return world.get(Kind::Bundle, BUNDLE).is_none()
                 && world.all(Kind::Job).next().is_none()
                 && world
@@ -298,7 +298,8 @@ pub(super) fn is_over(workload: Workload, world: &World) -> bool {
         // Values that changed during a run are a run of their own.
         Workload::W4 => runs(world) >= 2,
         // There and back again.
-        Workload::W11 => runs(world) >= 4,
+        Workload::W9 | Workload::W11 => runs(world) >= 4,
+        Workload::W12 => more::is_second_told(world),
         _ => true,
     };
     status(world, "/lastAppliedTag") == newest && settled && jobs_ended && all_ran
