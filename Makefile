@@ -36,7 +36,7 @@ test: testbed ## Run all tests, those on a real cluster included
 	cd tests/werf-stand-in && go test ./...
 	$(REGISTRY_TESTS)
 	$(TESTBED) --instance werf-operator-faults with -- $(FAULT_TESTS)
-	$(TESTBED) --instance werf-operator-test with -- $(CLUSTER_TESTS)
+	$(TESTBED) --instance werf-operator-test with --canaries -- $(CLUSTER_TESTS)
 
 .PHONY: faults
 faults: testbed ## Kill the executor and break its requests at every write it makes
@@ -95,7 +95,7 @@ undeploy: ## Remove the operator again; refuses while there are bundles
 .PHONY: local-test
 local-test: testbed ## Run only the tests on a real cluster, and leave the cluster running
 	$(TESTBED) --instance werf-operator-test up
-	$(TESTBED) --instance werf-operator-test with -- $(CLUSTER_TESTS)
+	$(TESTBED) --instance werf-operator-test with --canaries -- $(CLUSTER_TESTS)
 
 .PHONY: cleanup-test-local
 cleanup-test-local: testbed ## Stop the cluster that local-test left running

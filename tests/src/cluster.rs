@@ -155,6 +155,12 @@ impl Cluster {
         &self.inner.logs
     }
 
+    /// The numbers of everything that runs in the cluster now, Pods included.
+    pub fn processes(&self) -> Vec<i32> {
+        let first = self.inner.state.first;
+        first.map_or_else(Vec::new, process::ProcessId::descendants)
+    }
+
     /// Whether the instance goes when whoever started it does.
     pub fn is_held(&self) -> bool {
         self.inner.state.held

@@ -4,6 +4,7 @@
 pub mod access;
 pub mod authority;
 pub mod bundle;
+pub mod canary;
 pub mod cluster;
 pub mod components;
 pub mod demonstration;

@@ -43,6 +43,8 @@ fn print(spans: &ResourceSpans) -> std::io::Result<()> {
             "trace": hex(&span.trace_id),
             "span": hex(&span.span_id),
             "parent": hex(&span.parent_span_id),
+            // For those who look for what should not be there.
+            "everything": format!("{span:?}"),
         });
         writeln!(out, "{line}")?;
     }

@@ -8,10 +8,13 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 use rustix::process::{Pid, Signal, kill_process_group};
+use testbed::canary::Watch;
 use testbed::cluster::{Cluster, Lifetime};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
+
+use super::terminal;
 
 /// How long an interrupted command has to tidy up, and once more when it is asked again.
 const GRACE: Duration = Duration::from_secs(5);
@@ -19,6 +22,10 @@ const GRACE: Duration = Duration::from_secs(5);
 /// What to run.
 #[derive(Debug, Args)]
 pub(super) struct With {
+    /// Look meanwhile, and afterwards, whether anything that is in a Secret is anywhere else, and fail
+    /// if it is.
+    #[arg(long)]
+    canaries: bool,
     /// The command; it finds `TESTBED_INSTANCE` and `KUBECONFIG` in its environment.
     #[arg(last = true, required = true, num_args = 1..)]
     command: Vec<OsString>,
@@ -37,17 +44,30 @@ impl With {
             _ = interrupt.recv() => return Ok(ExitCode::from(130)),
             _ = hangup.recv() => return Ok(ExitCode::from(129)),
         };
+        let watch = if self.canaries {
+            Some(Watch::start(&cluster).await?)
+        } else {
+            None
+        };
         let mut child = self.spawn(instance, &cluster)?;
+        let mut well = false;
         let outcome = tokio::select! {
-            status = child.wait() => status.map(exit_code),
+            status = child.wait() => status.map(|status| {
+                well = status.success();
+                exit_code(status)
+            }),
             _ = terminate.recv() => Ok(end(child, Signal::TERM, 143).await),
             _ = interrupt.recv() => Ok(end(child, Signal::INT, 130).await),
             _ = hangup.recv() => Ok(end(child, Signal::HUP, 129).await),
         };
+        let outcome = match (outcome, watch) {
+            (Ok(_), Some(watch)) if well => look(watch).await,
+            (outcome, _) => outcome.map_err(Into::into),
+        };
         if cluster.is_ours() {
             cluster.stop().await?;
         }
-        Ok(outcome?)
+        outcome
     }
 
     fn spawn(&self, instance: &str, cluster: &Cluster) -> anyhow::Result<Child> {
@@ -63,6 +83,12 @@ impl With {
             .spawn()
             .with_context(|| format!("cannot run {}", program.display()))
     }
+}
+
+async fn look(watch: Watch) -> anyhow::Result<ExitCode> {
+    let verdict = watch.finish().await?;
+    terminal::print(verdict.to_string());
+    Ok(ExitCode::from(u8::from(!verdict.findings.is_empty())))
 }
 
 /// Passes the signal on and waits for the command; one that does not end is asked, then killed.

@@ -1,6 +1,7 @@
 //! Processes by number *and* start time, so that a number the kernel has given to somebody
 //! else is never mistaken for ours.
 
+use std::collections::HashMap;
 use std::fs;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -57,6 +58,32 @@ impl ProcessId {
             })
             .collect()
     }
+
+    /// The numbers of the processes it has started, and of those that they have.
+    pub(super) fn descendants(self) -> Vec<i32> {
+        let Ok(entries) = fs::read_dir("/proc") else {
+            return Vec::new();
+        };
+        let mut children = HashMap::<i32, Vec<i32>>::new();
+        for entry in entries.flatten() {
+            let pid = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse().ok());
+            if let Some(pid) = pid
+                && let Some(stat) = Stat::read(pid)
+            {
+                children.entry(stat.parent).or_default().push(pid);
+            }
+        }
+        let mut found = vec![self.pid];
+        let mut next = 0;
+        while let Some(parent) = found.get(next) {
+            found.extend(children.remove(parent).unwrap_or_default());
+            next += 1;
+        }
+        found
+    }
 }
 
 /// The fields of `/proc/PID/stat` that matter here.
@@ -97,6 +124,18 @@ mod tests {
             started: 4242,
         };
         assert_eq!(Stat::parse(text), Some(stat));
+    }
+
+    #[test]
+    fn a_child_is_a_descendant() {
+        let mut child = std::process::Command::new("cat")
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        assert!(ProcessId::current().unwrap().descendants().contains(&pid));
+        drop(child.stdin.take());
+        child.wait().unwrap();
     }
 
     #[test]
