@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use kube::Client;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tonic::service::Routes;
 use werf_proto::FILE_DESCRIPTOR_SET;
 use werf_proto::v1alpha1::executor_service_server::ExecutorServiceServer;
@@ -17,16 +17,13 @@ use werf_shared::readiness::Readiness;
 use werf_shared::supervise::Supervisor;
 
 use crate::args::Config;
-use crate::converge::{self, Context, orphans};
+use crate::converge::{self, Context, Rooms, orphans};
 use crate::io::events::Recorder;
 use crate::io::inputs_key;
 use crate::io::seen::Seen;
 use crate::io::watch::BundleWatch;
 use crate::metrics::ConvergeMetrics;
 use crate::receive::Receiver;
-
-/// Bundles that read their values at the same time; each may hold some megabytes.
-const RESOLVING: usize = 4;
 
 /// How long a stop may take; Kubernetes kills after 30 s.
 const GRACE: Duration = Duration::from_secs(25);
@@ -81,7 +78,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
                 metrics,
                 allow_insecure_registries,
                 seen: Seen::new(watch.store()),
-                resolving: Semaphore::new(RESOLVING),
+                rooms: Rooms::default(),
             });
             let receiver = Receiver::new(client, recorder, watch.store(), shutdown.clone());
             let service =

@@ -5,7 +5,6 @@
 use std::time::Duration;
 
 use kube::{Client, ResourceExt};
-use tokio::sync::Semaphore;
 use tracing::debug;
 use werf_shared::bundle::{BundleKey, WerfBundle};
 use werf_shared::error::Class;
@@ -31,8 +30,11 @@ mod leave;
 mod masks;
 pub mod orphans;
 mod record;
+mod rooms;
 mod settle;
 pub mod trace;
+
+pub use rooms::Rooms;
 
 /// How soon something that keeps a Job from being made is looked at again.
 const PREPARE_AGAIN: Duration = Duration::from_secs(30);
@@ -63,8 +65,8 @@ pub struct Context {
     pub allow_insecure_registries: bool,
     /// The bundles as last seen.
     pub seen: Seen,
-    /// Room for bundles that read their values.
-    pub resolving: Semaphore,
+    /// Room for what takes much memory.
+    pub rooms: Rooms,
 }
 
 /// Why a pass ended early.

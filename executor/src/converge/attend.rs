@@ -12,10 +12,11 @@ use werf_shared::bundle::{BundleKey, WerfBundle};
 use werf_shared::clock;
 use werf_shared::error::chain;
 
-use super::masks::masker_of;
+use super::masks::masking;
 use super::settle::patch_status;
 use super::{Context, ConvergeError, LOOK_AGAIN, Next};
 use crate::decide::job;
+use crate::decide::mask::Masker;
 use crate::decide::obstacle::{self, Observed, Obstacle, OwnerRef, Suspect};
 use crate::decide::{outcome, status};
 use crate::io::api::ApiError;
@@ -136,8 +137,10 @@ async fn tell(
     let waiting = match &found {
         None => None,
         Some(obstacle) => {
-            let masker = masker_of(&context.client, job).await;
-            Some(obstacle.told(masker.as_ref(), before))
+            let (obstacle, before) = (obstacle.clone(), before.cloned());
+            let work = move |masker: Option<&Masker>| obstacle.told(masker, before.as_ref());
+            let room = (&context.client, &context.rooms.masking);
+            Some(masking(room, job, false, work).await?)
         }
     };
     if before == waiting.as_ref() {

@@ -179,7 +179,7 @@ pub(super) async fn resolve_values(
     let span = span_within(Part::ResolveValues, bundle, None, traceparent);
     async {
         // Sources can be large, and after a start all bundles read theirs.
-        let _room = context.resolving.acquire().await;
+        let _room = context.rooms.resolving.acquire().await;
         let fetched = match sources::fetch(&context.client, &settings.sources, &own, target).await {
             Ok(fetched) => fetched,
             Err(error) if error.class() == Class::Transient => return Err(error.into()),

@@ -1,22 +1,22 @@
 //! The end of a Job: collect its log, record the outcome, tell people.
 
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use tracing::{Instrument, info, warn};
 use werf_shared::bundle::WerfBundle;
 use werf_shared::clock;
 use werf_shared::error::chain;
 
-use super::masks::masker_of;
+use super::masks::masking;
 use super::settle::store;
 use super::trace::{Part, span_of_run, trace_id};
 use super::{Context, ConvergeError, Next};
 use crate::decide::job::{dismiss, log};
-use crate::decide::log_tail::{self, Kept};
+use crate::decide::log_tail::{self, Kept, Read};
 use crate::decide::mask::Masker;
 use crate::decide::outcome::{self, Cause, Failure, Outcome, Remains};
 use crate::decide::status::{self, Logs};
+use crate::io::api::ApiError;
 use crate::io::events::{self, Reason};
 use crate::io::jobs::{self, Ownership};
 use crate::io::logs;
@@ -50,33 +50,54 @@ pub(super) async fn record(
     Ok(next)
 }
 
-/// How a Job ended, and what was had of its log.
+/// How a Job ended, and what was had of its log. What may pass is waited for a while: the log is lost
+/// with the next Job at the latest.
 pub(super) async fn look_back(
     context: &Context,
     bundle: &WerfBundle,
     job: &Job,
 ) -> Result<(Outcome, Collected), ConvergeError> {
-    let pods = jobs::pods(&context.client, job).await?;
-    let masker = masker_of(&context.client, job).await;
-    let run = bundle.status.as_ref().and_then(|s| s.current_run.as_ref());
-    let remains = Remains {
-        pods: &pods,
-        // What a deployment waited for says nothing of a Job that uninstalls.
-        waiting: run
-            .filter(|_| !dismiss::is_one(job))
-            .and_then(|run| run.waiting.as_ref()),
-        masker: masker.as_ref(),
-    };
-    let outcome = outcome::ended(job, remains);
-    let logs = match outcome::telling(&pods) {
+    let span = span_of_run(Part::CollectLogs, bundle);
+    let (client, rooms) = (&context.client, &context.rooms);
+    let again = outcome::ended_lately(job, clock::now());
+    let pods = jobs::pods(client, job).await?;
+    let room = rooms.collecting.acquire().await;
+    // First what takes long, then what takes memory.
+    let read = match outcome::telling(&pods) {
         Some(pod) => {
-            let collected = collect_logs(context, job, pod, masker.as_ref());
-            let span = span_of_run(Part::CollectLogs, bundle);
-            collected.instrument(span).await
+            let reading = logs::end_of_log(client, pod);
+            Some(reading.instrument(span.clone()).await)
         }
+        None => None,
+    };
+    let read = match read {
+        Some(Err(error)) if again && error.may_pass() => return Err(error.into()),
+        read => read,
+    };
+    let run = bundle.status.as_ref().and_then(|s| s.current_run.as_ref());
+    // What a deployment waited for says nothing of a Job that uninstalls.
+    let waiting = run
+        .filter(|_| !dismiss::is_one(job))
+        .and_then(|run| run.waiting.clone());
+    let ended = job.clone();
+    let work = move |masker: Option<&Masker>| {
+        let remains = Remains {
+            pods: &pods,
+            waiting: waiting.as_ref(),
+            masker,
+        };
+        let kept = read.map(|read| masked(read, masker));
+        (outcome::ended(&ended, remains), kept)
+    };
+    let (outcome, kept) = masking((client, &rooms.masking), job, again, work)
+        .instrument(span.clone())
+        .await?;
+    drop(room);
+    let collected = match kept {
+        Some(kept) => keep(context, job, kept, again).instrument(span).await?,
         None => Collected::default(),
     };
-    Ok((outcome, logs))
+    Ok((outcome, collected))
 }
 
 async fn store_outcome(
@@ -142,13 +163,28 @@ impl Collected {
     }
 }
 
-/// Keeps the log of a Job's Pod, masked. A log that cannot be had does not hold up the result.
-async fn collect_logs(
+/// What may be kept of a log, or why nothing.
+fn masked(read: Result<Read, ApiError>, masker: Option<&Masker>) -> Result<Kept, String> {
+    // Without knowing what to mask nothing is shown.
+    match (masker, read) {
+        (None, _) => Err(
+            "what to mask in it is not known, because the Job's Secret cannot be read".to_owned(),
+        ),
+        (Some(masker), _) if masker.is_closed() => {
+            Err("the Job's Secret holds too much to look for all of it in the log".to_owned())
+        }
+        (_, Err(error)) => Err(chain(&error)),
+        (Some(masker), Ok(read)) => Ok(log_tail::keep(&read, masker)),
+    }
+}
+
+/// Keeps a log. One that cannot be kept does not hold up the result for long.
+async fn keep(
     context: &Context,
     job: &Job,
-    pod: &Pod,
-    masker: Option<&Masker>,
-) -> Collected {
+    log: Result<Kept, String>,
+    again: bool,
+) -> Result<Collected, ApiError> {
     let missing = |kept, why: String| {
         warn!(job.name = %job.name_any(), "Log not kept: {why}");
         Collected {
@@ -156,44 +192,36 @@ async fn collect_logs(
             unavailable: Some(why),
         }
     };
-    // Without knowing what to mask nothing is shown.
-    let Some(masker) = masker else {
-        let why = "what to mask in it is not known, because the Job's Secret cannot be read";
-        return missing(Logs::default(), why.to_owned());
+    let Kept { tail, whole } = match log {
+        Ok(kept) => kept,
+        Err(why) => return Ok(missing(Logs::default(), why)),
     };
-    let read = match logs::end_of_log(&context.client, pod).await {
-        Ok(read) => read,
-        Err(error) => return missing(Logs::default(), chain(&error)),
-    };
-    let Kept { tail, whole } = {
-        // Logs can be large, and Jobs may end all at once.
-        let _room = context.resolving.acquire().await;
-        log_tail::keep(&read, masker)
-    };
-    drop(read);
     let mut kept = Logs {
         tail: Some(tail),
         config_map: None,
     };
     let Some(whole) = whole else {
-        return Collected {
+        return Ok(Collected {
             kept,
             unavailable: None,
-        };
+        });
     };
     let config_map = log::config_map(job, whole);
     let name = config_map.name_any();
-    match jobs::create_log(&context.client, job, &config_map).await {
-        Ok(Ownership::Ours) => {
-            kept.config_map = Some(name);
-            Collected {
-                kept,
-                unavailable: None,
+    Ok(
+        match jobs::create_log(&context.client, job, &config_map).await {
+            Ok(Ownership::Ours) => {
+                kept.config_map = Some(name);
+                Collected {
+                    kept,
+                    unavailable: None,
+                }
             }
-        }
-        Ok(Ownership::Foreign) => {
-            missing(kept, format!("ConfigMap {name} belongs to somebody else"))
-        }
-        Err(error) => missing(kept, chain(&error)),
-    }
+            Ok(Ownership::Foreign) => {
+                missing(kept, format!("ConfigMap {name} belongs to somebody else"))
+            }
+            Err(error) if again && error.may_pass() => return Err(error),
+            Err(error) => missing(kept, chain(&error)),
+        },
+    )
 }

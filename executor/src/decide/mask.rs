@@ -39,6 +39,10 @@ const WITHHELD: &str = "*** (too much of this text is secret)";
 /// More finds than this per byte are no text, but an attempt to keep us busy.
 const MOST_PER_BYTE: usize = 16;
 
+/// So many bytes are looked for. The automaton takes fifty times as much while it is built, and the
+/// operator has 128 MiB.
+const MOST_SECRET: usize = 256 * 1024;
+
 /// Texts to mask.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Masks(BTreeSet<String>);
@@ -91,6 +95,9 @@ impl Masks {
         if self.0.is_empty() {
             return Masker::Open;
         }
+        if self.0.iter().map(String::len).sum::<usize>() > MOST_SECRET {
+            return Masker::Closed;
+        }
         // An automaton of another kind takes a hundred times the memory for long secrets.
         let automaton = AhoCorasick::builder()
             .kind(Some(AhoCorasickKind::ContiguousNFA))
@@ -113,11 +120,16 @@ pub enum Masker {
     Open,
     /// These are looked for.
     Searching(AhoCorasick),
-    /// Too many for an automaton, which may have 2^31 states: nothing is shown.
+    /// Too many to look for: nothing is shown.
     Closed,
 }
 
 impl Masker {
+    /// There is too much to mask, so that nothing is shown.
+    pub const fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed)
+    }
+
     /// The text with `***` wherever a secret was, in whatever encoding.
     pub fn mask<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let automaton = match self {

@@ -1,6 +1,7 @@
 //! How a Job stands and, when it has ended, why it ended as it did.
 
-use k8s_openapi::api::batch::v1::Job;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::batch::v1::{Job, JobCondition};
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
 
 use kube::ResourceExt;
@@ -16,6 +17,9 @@ mod cause;
 mod report;
 
 pub use cause::{Cause, Failure, Outcome};
+
+/// So long what may pass is waited for when a Job has ended.
+const LATELY: SignedDuration = SignedDuration::from_mins(1);
 
 /// The longest text of others within a message.
 const WORDS_LIMIT: usize = 400;
@@ -96,6 +100,13 @@ pub fn is_ending(job: &Job, pods: &[Pod]) -> bool {
         pod.metadata.deletion_timestamp.is_some() && owners.any(|owner| Some(&owner.uid) == uid)
     });
     said || leaving || job.metadata.deletion_timestamp.is_some()
+}
+
+/// The Job ended just now, as far as the clocks of two machines can tell.
+pub fn ended_lately(job: &Job, now: Timestamp) -> bool {
+    let condition = finished_by(job);
+    let ended = condition.and_then(|condition| condition.last_transition_time.as_ref());
+    ended.is_some_and(|ended| now.duration_since(ended.0).abs() < LATELY)
 }
 
 /// What is left of an ended Job beside itself.
@@ -225,15 +236,18 @@ fn other(reason: &str, message: &str, words: impl Fn(&str) -> Option<String>) ->
 
 /// The condition that ends a Job: type, reason, message.
 fn finished(job: &Job) -> Option<(&str, &str, &str)> {
+    finished_by(job).map(|c| {
+        let reason = c.reason.as_deref().unwrap_or_default();
+        let message = c.message.as_deref().unwrap_or_default();
+        (c.type_.as_str(), reason, message)
+    })
+}
+
+fn finished_by(job: &Job) -> Option<&JobCondition> {
     let conditions = job.status.as_ref()?.conditions.as_ref()?;
     conditions
         .iter()
         .find(|c| c.status == "True" && matches!(c.type_.as_str(), "Complete" | "Failed"))
-        .map(|c| {
-            let reason = c.reason.as_deref().unwrap_or_default();
-            let message = c.message.as_deref().unwrap_or_default();
-            (c.type_.as_str(), reason, message)
-        })
 }
 
 fn terminated(pod: &Pod) -> Option<&ContainerStateTerminated> {

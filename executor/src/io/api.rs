@@ -89,6 +89,11 @@ impl Refusal {
 }
 
 impl ApiError {
+    /// The same call may succeed in a moment.
+    pub const fn may_pass(&self) -> bool {
+        matches!(self, Self::Timeout { .. } | Self::Failed { .. })
+    }
+
     /// What the failure means for trying again.
     pub const fn class(&self) -> Class {
         match self {

@@ -217,3 +217,16 @@ proptest! {
         prop_assert!(secret.chars().count() < 4 || !shown.contains(secret));
     }
 }
+
+#[test]
+fn more_secrets_than_memory_allows_for_show_nothing() {
+    let lines: Vec<String> = (0..20_000)
+        .map(|line| format!("a line of a secret {line:06}"))
+        .collect();
+    let masker = hiding(&[&lines.join("\n")]);
+    assert!(masker.is_closed());
+    assert_eq!(masker.mask("anything"), WITHHELD);
+    let masker = hiding(&[&lines[..4000].join("\n")]);
+    assert!(!masker.is_closed());
+    assert_eq!(masker.mask(&format!("x {} y", lines[3999])), "x *** y");
+}

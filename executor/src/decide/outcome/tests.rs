@@ -381,3 +381,14 @@ proptest! {
         prop_assert!(told.chars().count() <= 1000 && !told.contains(char::is_control), "{told}");
     }
 }
+
+#[test]
+fn for_a_minute_after_its_end_what_may_pass_is_waited_for() {
+    let job = job(&json!({"conditions": [
+        {"type": "Failed", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}]}));
+    let lately = |at: &str| ended_lately(&job, at.parse().unwrap());
+    assert!(lately("2026-01-01T00:00:59Z"));
+    assert!(!lately("2026-01-01T00:01:00Z"));
+    // Another machine's clock.
+    assert!(lately("2025-12-31T23:59:58Z") && !lately("2025-12-31T22:00:00Z"));
+}
