@@ -7,6 +7,7 @@ pub mod events;
 pub mod inputs_key;
 pub mod jobs;
 pub mod logs;
+pub mod pages;
 pub mod seen;
 pub mod sources;
 pub mod trouble;

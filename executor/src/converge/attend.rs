@@ -1,10 +1,11 @@
 //! A Job that runs: what keeps it from ending is told, once, while it keeps it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use tracing::{debug, info};
 use werf_shared::bundle::status::Waiting;
@@ -17,18 +18,24 @@ use super::settle::patch_status;
 use super::{Context, ConvergeError, LOOK_AGAIN, Next};
 use crate::decide::job;
 use crate::decide::mask::Masker;
-use crate::decide::obstacle::{self, Observed, Obstacle, OwnerRef, Suspect};
+use crate::decide::obstacle::{self, Kind, Observed, Obstacle, OwnerRef, Suspect};
 use crate::decide::{outcome, status};
 use crate::io::api::ApiError;
 use crate::io::events::{self, Reason};
-use crate::io::trouble;
 use crate::io::watch::Again;
+use crate::io::{jobs, trouble};
 
 /// Most Jobs end sooner, and nothing that starts is well at once.
 const FIRST_LOOK: Duration = Duration::from_secs(10);
 
 /// More owners than this are not asked for at one look.
 const OWNERS: usize = 20;
+
+/// A Job is looked at less often once it runs for so long and nothing changes.
+const BEGINNING: Duration = Duration::from_mins(5);
+
+/// How soon it is looked at again then.
+const LOOK_AGAIN_LATER: Duration = Duration::from_mins(1);
 
 /// Looks at what a running Job waits for.
 pub(super) async fn attend(
@@ -41,17 +48,52 @@ pub(super) async fn attend(
     let age = created.map_or(Duration::ZERO, |created| {
         now.duration_since(created.0).try_into().unwrap_or_default()
     });
-    if age < FIRST_LOOK {
-        return Ok(Next::Rest(Again::After(FIRST_LOOK.saturating_sub(age))));
+    let run = bundle.status.as_ref().and_then(|s| s.current_run.as_ref());
+    let before = run.and_then(|run| run.waiting.clone());
+    let rooms = &context.rooms;
+    let uid = job.uid().unwrap_or_default();
+    let due = rooms.until_next_look(&uid, LOOK_AGAIN, Instant::now());
+    let due = due.max(FIRST_LOOK.saturating_sub(age));
+    if !due.is_zero() {
+        // It runs, whatever was said before of what kept it from running.
+        patch_status(context, bundle, status::wait(bundle, before, now)).await?;
+        return Ok(Next::Rest(Again::After(due)));
     }
-    match look(context, bundle, job, now).await {
-        Ok(Seen::Ending) => {}
-        Ok(Seen::Well) => tell(context, bundle, job, None, now).await?,
-        Ok(Seen::Waiting(found)) => tell(context, bundle, job, Some(found), now).await?,
+    let seen = {
+        let _room = rooms.looking.acquire().await;
+        let seen = look(context, bundle, job, now).await;
+        rooms.looked(&uid, Instant::now());
+        seen
+    };
+    let (waiting, kind) = match seen {
+        Ok(Seen::Ending) => (before.clone(), None),
+        Ok(Seen::Well) => (None, None),
+        Ok(Seen::Waiting(found)) => {
+            let kind = found.kind;
+            let told = told(context, job, found, before.clone()).await?;
+            (Some(told), Some(kind))
+        }
         // What was told before stays; the run does not depend on it.
-        Err(error) => debug!(error = %chain(&error), "Not known what the Job waits for"),
+        Err(error) => {
+            debug!(error = %chain(&error), "Not known what the Job waits for");
+            (before.clone(), None)
+        }
+    };
+    let changed = waiting != before;
+    let stored = status::wait(bundle, waiting.clone(), now);
+    patch_status(context, bundle, stored).await?;
+    if changed {
+        tell(context, bundle, job, waiting.zip(kind)).await;
     }
-    Ok(Next::Rest(Again::After(LOOK_AGAIN)))
+    Ok(Next::Rest(Again::After(pause(age, changed))))
+}
+
+fn pause(age: Duration, changed: bool) -> Duration {
+    if changed || age < BEGINNING {
+        LOOK_AGAIN
+    } else {
+        LOOK_AGAIN_LATER
+    }
 }
 
 /// How a running Job was found.
@@ -72,29 +114,50 @@ async fn look(
 ) -> Result<Seen, ApiError> {
     let client = &context.client;
     let namespace = job.namespace().unwrap_or_default();
-    let (pods, refusals) = futures::try_join!(
-        trouble::pods(client, &namespace),
-        trouble::events(client, &namespace, "FailedCreate")
-    )?;
-    if outcome::is_ending(job, &pods) {
+    let name = job.name_any();
+    let since = status::since(bundle, job);
+    let mounts = async |pods: &[Pod]| {
+        if obstacle::needs_mount_events(pods, now) {
+            trouble::events(client, &namespace, "FailedMount", since).await
+        } else {
+            Ok(Vec::new())
+        }
+    };
+    let mut own = jobs::pods(client, job).await?;
+    own.retain(|pod| !has_ended(pod));
+    if outcome::is_ending(job, &own) {
         return Ok(Seen::Ending);
     }
-    let mounts = if obstacle::needs_mount_events(&pods, now) {
-        trouble::events(client, &namespace, "FailedMount").await?
-    } else {
-        Vec::new()
-    };
+    // What keeps the Job itself is told first, and costs little to see.
+    let suspects = obstacle::suspects(&Observed {
+        job,
+        pods: &own,
+        refusals: &[],
+        mounts: &mounts(&own).await?,
+        since,
+        now,
+    });
+    if let Some(worst) = obstacle::worst(&name, suspects, &BTreeMap::new()) {
+        return Ok(Seen::Waiting(worst));
+    }
+    let pods = trouble::pods(client, &namespace, since).await?;
+    let refusals = trouble::events(client, &namespace, "FailedCreate", since).await?;
     let suspects = obstacle::suspects(&Observed {
         job,
         pods: &pods,
         refusals: &refusals,
-        mounts: &mounts,
-        since: status::since(bundle, job),
+        mounts: &mounts(&pods).await?,
+        since,
         now,
     });
     let workloads = workloads(context, job, &suspects).await?;
-    let worst = obstacle::worst(&job.name_any(), suspects, &workloads);
+    let worst = obstacle::worst(&name, suspects, &workloads);
     Ok(worst.map_or(Seen::Well, Seen::Waiting))
+}
+
+fn has_ended(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|it| it.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed"))
 }
 
 /// The owners of things in trouble that are part of the Job's release, by uid.
@@ -125,43 +188,52 @@ async fn workloads(
     Ok(workloads)
 }
 
-async fn tell(
+/// What is told of an obstacle. The Secret is read only if that is new.
+async fn told(
     context: &Context,
-    bundle: &WerfBundle,
     job: &Job,
-    found: Option<Obstacle>,
-    now: Timestamp,
-) -> Result<(), ConvergeError> {
-    let run = bundle.status.as_ref().and_then(|s| s.current_run.as_ref());
-    let before = run.and_then(|run| run.waiting.as_ref());
-    let waiting = match &found {
-        None => None,
-        Some(obstacle) => {
-            let (obstacle, before) = (obstacle.clone(), before.cloned());
-            let work = move |masker: Option<&Masker>| obstacle.told(masker, before.as_ref());
-            let room = (&context.client, &context.rooms.masking);
-            Some(masking(room, job, false, work).await?)
-        }
-    };
-    if before == waiting.as_ref() {
-        return Ok(());
-    }
-    patch_status(context, bundle, status::wait(bundle, waiting.clone(), now)).await?;
-    let key = BundleKey::of(bundle);
-    if let Some(Waiting {
-        reason, message, ..
-    }) = &waiting
+    found: Obstacle,
+    before: Option<Waiting>,
+) -> Result<Waiting, ApiError> {
+    if found.is_told(before.as_ref())
+        && let Some(before) = before
     {
-        info!(bundle.namespace = %key.namespace, bundle.name = %key.name, job.name = %job.name_any(), reason, "The Job waits: {message}");
-    } else {
-        info!(bundle.namespace = %key.namespace, bundle.name = %key.name, job.name = %job.name_any(), "The Job no longer waits");
+        return Ok(before);
     }
-    if let (Some(obstacle), Some(waiting)) = (found, waiting) {
-        let name = job.name_any();
-        let namespace = job.namespace().unwrap_or_default();
-        let about = Some((namespace.as_str(), name.as_str()));
-        let reason = Reason::Waiting(obstacle.kind);
-        events::tell(&context.recorder, bundle, about, reason, &waiting.message).await;
+    let work = move |masker: Option<&Masker>| found.told(masker, before.as_ref());
+    let room = (&context.client, &context.rooms.masking);
+    masking(room, job, false, work).await
+}
+
+async fn tell(context: &Context, bundle: &WerfBundle, job: &Job, found: Option<(Waiting, Kind)>) {
+    let key = BundleKey::of(bundle);
+    let name = job.name_any();
+    let Some((
+        Waiting {
+            reason, message, ..
+        },
+        kind,
+    )) = found
+    else {
+        info!(bundle.namespace = %key.namespace, bundle.name = %key.name, job.name = %name, "The Job no longer waits");
+        return;
+    };
+    info!(bundle.namespace = %key.namespace, bundle.name = %key.name, job.name = %name, reason, "The Job waits: {message}");
+    let namespace = job.namespace().unwrap_or_default();
+    let about = Some((namespace.as_str(), name.as_str()));
+    let recorder = &context.recorder;
+    events::tell(recorder, bundle, about, Reason::Waiting(kind), &message).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_that_runs_long_is_looked_at_less_often() {
+        let later = Duration::from_mins(6);
+        assert_eq!(pause(Duration::from_mins(4), false), LOOK_AGAIN);
+        assert_eq!(pause(later, true), LOOK_AGAIN);
+        assert_eq!(pause(later, false), LOOK_AGAIN_LATER);
     }
-    Ok(())
 }

@@ -9,11 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use werf_shared::bundle::status::Waiting;
 
+mod kept;
 mod owner;
 mod pod;
 mod refusal;
 mod suspect;
 
+pub use kept::{essence, kept_event, kept_pod};
 pub use owner::{OwnerKind, OwnerRef, workload};
 pub use suspect::{Observed, Suspect, needs_mount_events, suspects};
 
@@ -114,6 +116,11 @@ pub struct Obstacle {
 }
 
 impl Obstacle {
+    /// This is what is told already. No secret has to be known to say so: nothing new is shown.
+    pub fn is_told(&self, before: Option<&Waiting>) -> bool {
+        before.is_some_and(|before| self.told(Some(&Masker::Open), Some(before)) == *before)
+    }
+
     /// The obstacle as it is told, if that differs from what is told already. Without a masker the
     /// detail is not told.
     pub fn told(&self, masker: Option<&Masker>, before: Option<&Waiting>) -> Waiting {

@@ -15,7 +15,9 @@ use serde_json::json;
 use werf_shared::names::{self, annotation, label};
 
 use super::api::{ApiError, call, find};
+use super::pages::kept;
 use crate::decide::job::files;
+use crate::decide::obstacle::essence;
 use crate::decide::release::Release;
 
 /// Jobs that are listed at a time when all are.
@@ -134,15 +136,14 @@ pub async fn of_bundle(client: &Client, bundle_uid: &str) -> Result<Vec<Job>, Ap
     Ok(call("list the Jobs", api.list(&params)).await?.items)
 }
 
-/// The Pods of a Job.
+/// The Pods of a Job: what tells how they do.
 pub async fn pods(client: &Client, job: &Job) -> Result<Vec<Pod>, ApiError> {
     let api: Api<Pod> = Api::namespaced(client.clone(), &job.namespace().unwrap_or_default());
     // The label without prefix is the one that clusters older than 1.27 set, too.
     let params = ListParams::default().labels(&format!("job-name={}", job.name_any()));
-    let mut pods = call("list the Job's Pods", api.list(&params)).await?.items;
     // Anyone can give a Pod that label.
-    pods.retain(|pod| is_owned_by(pod, job));
-    Ok(pods)
+    let keep = |pod| is_owned_by(&pod, job).then(|| essence(pod));
+    kept("list the Job's Pods", &api, params, keep).await
 }
 
 /// Creates the Secret with a Job's files. It is immutable: one that exists and belongs to the same Job

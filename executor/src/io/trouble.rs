@@ -1,6 +1,7 @@
 //! What can be seen of a run that goes on: Pods and Events of the target namespace, and whose the ones
 //! in trouble are. What the operator may not see only leaves something unexplained.
 
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{DaemonSet, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
@@ -11,30 +12,32 @@ use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 
-use super::api::{ApiError, call, find};
-use crate::decide::obstacle::OwnerKind;
+use super::api::{ApiError, find};
+use super::pages::kept;
+use crate::decide::obstacle::{OwnerKind, kept_event, kept_pod};
 
-/// A page of a list.
-const PAGE: u32 = 500;
-
-/// A namespace with more is not looked through.
-const PAGES: usize = 4;
-
-/// The Pods of a namespace that have not ended.
-pub async fn pods(client: &Client, namespace: &str) -> Result<Vec<Pod>, ApiError> {
+/// The Pods of a namespace that have not ended and were made since then: what tells how they do.
+pub async fn pods(
+    client: &Client,
+    namespace: &str,
+    since: Timestamp,
+) -> Result<Vec<Pod>, ApiError> {
     let api = Api::namespaced(client.clone(), namespace);
-    let unended = "status.phase!=Succeeded,status.phase!=Failed";
-    listed("list the Pods", &api, unended).await
+    let unended = ListParams::default().fields("status.phase!=Succeeded,status.phase!=Failed");
+    kept("list the Pods", &api, unended, |pod| kept_pod(pod, since)).await
 }
 
-/// Events of a namespace that have this reason.
+/// Events of a namespace that have this reason and were seen since then.
 pub async fn events(
     client: &Client,
     namespace: &str,
     reason: &str,
+    since: Timestamp,
 ) -> Result<Vec<Event>, ApiError> {
     let api = Api::namespaced(client.clone(), namespace);
-    let result = listed("list the Events", &api, &format!("reason={reason}")).await;
+    let of_reason = ListParams::default().fields(&format!("reason={reason}"));
+    let keep = |event| kept_event(event, since);
+    let result = kept("list the Events", &api, of_reason, keep).await;
     result.or_else(nothing_if_refused)
 }
 
@@ -67,23 +70,6 @@ where
     found
         .map(|found| found.map(|object| object.metadata))
         .or_else(nothing_if_refused)
-}
-
-async fn listed<K>(operation: &'static str, api: &Api<K>, fields: &str) -> Result<Vec<K>, ApiError>
-where
-    K: Clone + DeserializeOwned + std::fmt::Debug,
-{
-    let mut params = ListParams::default().fields(fields).limit(PAGE);
-    let mut items = Vec::new();
-    for _ in 0..PAGES {
-        let page = call(operation, api.list(&params)).await?;
-        items.extend(page.items);
-        match page.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => params.continue_token = Some(token),
-            None => break,
-        }
-    }
-    Ok(items)
 }
 
 fn nothing_if_refused<T: Default>(error: ApiError) -> Result<T, ApiError> {
@@ -121,7 +107,7 @@ mod tests {
     #[case::none(200, r#"{"metadata":{},"items":[]}"#, Some(0))]
     #[case::one(
         200,
-        r#"{"metadata":{},"items":[{"metadata":{"name":"e"},"eventTime":null}]}"#,
+        r#"{"metadata":{},"items":[{"metadata":{"name":"e"},"eventTime":"2026-01-02T00:00:00.000000Z"},{"metadata":{"name":"old"},"eventTime":"2026-01-01T00:00:00.000000Z"}]}"#,
         Some(1)
     )]
     #[case::broken(500, BROKEN, None)]
@@ -131,8 +117,30 @@ mod tests {
         #[case] body: &'static str,
         #[case] seen: Option<usize>,
     ) {
-        let events = events(&apiserver(code, body), "prod", "FailedCreate").await;
+        let since = "2026-01-02T00:00:00Z".parse().unwrap();
+        let events = events(&apiserver(code, body), "prod", "FailedCreate", since).await;
         assert_eq!(events.ok().map(|events| events.len()), seen);
+    }
+
+    #[tokio::test]
+    async fn of_pods_only_what_tells_of_the_run_is_kept() {
+        let list = r#"{"metadata":{},"items":[
+            {"metadata":{"name":"new","creationTimestamp":"2026-01-02T00:00:00Z",
+                "annotations":{"meta.helm.sh/release-name":"app","x":"y"},"managedFields":[{"manager":"m"}]},
+             "spec":{"containers":[{"name":"c","image":"i"}],"volumes":[{"name":"config","configMap":{"name":"c"}},
+                {"name":"data","persistentVolumeClaim":{"claimName":"data"}}]},
+             "status":{"phase":"Pending","podIP":"10.0.0.1"}},
+            {"metadata":{"name":"old","creationTimestamp":"2026-01-01T00:00:00Z"}},
+            {"metadata":{"name":"never"}}]}"#;
+        let since = "2026-01-02T00:00:00Z".parse().unwrap();
+        let pods = pods(&apiserver(200, list), "prod", since).await.unwrap();
+        let expected = serde_json::json!([{"apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": "new", "creationTimestamp": "2026-01-02T00:00:00Z",
+                "annotations": {"meta.helm.sh/release-name": "app"}},
+            "spec": {"containers": [], "volumes": [
+                {"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]},
+            "status": {"phase": "Pending"}}]);
+        assert_eq!(serde_json::to_value(&pods).unwrap(), expected);
     }
 
     #[rstest]

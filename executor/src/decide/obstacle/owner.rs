@@ -81,6 +81,11 @@ pub fn workload(
     }))
 }
 
+/// The annotation says what release something belongs to.
+pub(super) fn is_marker(annotation: &str) -> bool {
+    [RELEASE_NAME, RELEASE_NAMESPACE].contains(&annotation)
+}
+
 pub(super) fn is_of_release(object: &ObjectMeta, release: &str, namespace: &str) -> bool {
     let default = BTreeMap::new();
     let annotations = object.annotations.as_ref().unwrap_or(&default);

@@ -346,6 +346,19 @@ fn what_is_told_stays_while_the_trouble_stays() {
 }
 
 #[test]
+fn what_is_told_already_is_known_without_the_secrets() {
+    let obstacle = |detail: &str| Obstacle {
+        kind: Kind::QuotaExceeded,
+        object: "Deployment/app".to_owned(),
+        detail: detail.to_owned(),
+    };
+    let before = obstacle("none").told(Some(&Masker::default()), None);
+    assert!(obstacle("none").is_told(Some(&before)));
+    assert!(!obstacle("hunter22").is_told(Some(&before)));
+    assert!(!obstacle("none").is_told(None));
+}
+
+#[test]
 fn what_others_wrote_is_masked_or_not_told() {
     let mut masks = crate::decide::mask::Masks::default();
     masks.add("hunter22");
