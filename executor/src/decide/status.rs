@@ -181,6 +181,8 @@ pub fn wait(bundle: &WerfBundle, waiting: Option<Waiting>, now: Timestamp) -> We
     if let Some(run) = &mut status.current_run {
         run.waiting = waiting;
     }
+    // It runs: whatever kept it from that is over.
+    prepared(&mut status);
     summarize(&mut status, bundle, &Standing::Deploying, now);
     status
 }

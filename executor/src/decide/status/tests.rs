@@ -433,3 +433,20 @@ fn suspending_and_resuming_are_told_once() {
     let resumed = settle(&bundle, &Standing::UpToDate, at(50));
     assert_eq!(suspension(&bundle, &resumed), Some(Suspension::Ended));
 }
+
+#[test]
+fn a_job_that_runs_is_not_called_failed_because_one_look_was_refused() {
+    let running = bundle().wanting("1.0.0", 'a').deploying("hash").confirmed();
+    let status = wait(&running, None, at(1));
+    let running = running.with(|it| *it = status.clone());
+    let refused = Standing::CannotPrepare {
+        reason: "Refused",
+        message: "cannot read the Job: Unauthorized".to_owned(),
+    };
+    let blip = settle(&running, &refused, at(2));
+    assert_eq!(ready(&blip).1, "Refused");
+    let after = wait(&running.clone().with(|it| *it = blip), None, at(3));
+    assert_eq!(ready(&after), ready(&status));
+    assert_eq!(after.phase, Some(Phase::Syncing));
+    assert_eq!(after.last_error_message, None);
+}
