@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use werf_shared::names::is_subdomain;
 
 const RELEASE_NAME: &str = "meta.helm.sh/release-name";
 const RELEASE_NAMESPACE: &str = "meta.helm.sh/release-namespace";
@@ -38,6 +39,19 @@ pub enum OwnerKind {
     DaemonSet,
     /// Itself part of a release, as a hook often is.
     Job,
+}
+
+impl OwnerRef {
+    /// What a reference names. References hold any text (`ValidateOwnerReferences` in apimachinery's
+    /// `pkg/api/validation`, `ObjectReference` of Events): what cannot be a name is nobody's.
+    pub(super) fn named(kind: &str, name: &str, uid: &str) -> Option<Self> {
+        let kind = OwnerKind::parse(kind)?;
+        is_subdomain(name).then(|| Self::Controller {
+            kind,
+            name: name.to_owned(),
+            uid: uid.to_owned(),
+        })
+    }
 }
 
 impl OwnerKind {
@@ -74,6 +88,7 @@ pub fn workload(
     }
     let deployment = controller(owner)
         .filter(|above| kind == OwnerKind::ReplicaSet && above.kind == "Deployment")
+        .filter(|above| is_subdomain(&above.name))
         .map(|above| format!("Deployment/{}", above.name));
     Some(deployment.unwrap_or_else(|| {
         let name = owner.name.as_deref().unwrap_or_default();

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::events::v1::Event;
 use kube::ResourceExt;
 
-use super::owner::{OwnerKind, OwnerRef, controller, is_of_release};
+use super::owner::{OwnerRef, controller, is_of_release};
 use super::{Kind, pod, refusal};
 use crate::decide::job;
 
@@ -92,11 +92,7 @@ fn owner_of(pod: &Pod, job: &Job, release: &str, namespace: &str) -> Option<Owne
     if Some(&owner.uid) == job.metadata.uid.as_ref() {
         return Some(OwnerRef::Job);
     }
-    Some(OwnerRef::Controller {
-        kind: OwnerKind::parse(&owner.kind)?,
-        name: owner.name.clone(),
-        uid: owner.uid.clone(),
-    })
+    OwnerRef::named(&owner.kind, &owner.name, &owner.uid)
 }
 
 /// An Event of a Pod that was not made counts until a later Pod of the same owner was.
@@ -117,11 +113,7 @@ fn refused(event: &Event, observed: &Observed<'_>) -> Option<Suspect> {
     let owner = if own {
         OwnerRef::Job
     } else {
-        OwnerRef::Controller {
-            kind: OwnerKind::parse(regarding.kind.as_deref()?)?,
-            name: regarding.name.clone()?,
-            uid,
-        }
+        OwnerRef::named(regarding.kind.as_deref()?, regarding.name.as_deref()?, &uid)?
     };
     let (kind, detail) = refusal::explain(event.note.as_deref().unwrap_or_default());
     Some(Suspect {

@@ -252,6 +252,27 @@ fn an_owner_is_told_as_people_know_it() {
 }
 
 #[rstest]
+#[case::blank("my app")]
+#[case::path("../../secrets/db")]
+#[case::lines("app\n\u{1b}[2Jready")]
+#[case::long(&"a".repeat(1 << 20))]
+fn an_owner_of_a_name_that_nothing_has_is_nobody(#[case] name: &str) {
+    let mut forged = of_app(&waiting("ErrImagePull", "not found"));
+    forged.metadata.owner_references.as_mut().unwrap()[0].name = name.to_owned();
+    assert_eq!(told(&[forged], &[]), None);
+    let mut event = refusal("ReplicaSet", "rs-uid", 10, "Error creating: no");
+    event.regarding.as_mut().unwrap().name = Some(name.to_owned());
+    assert_eq!(told(&[], &[event]), None);
+    let set: ObjectMeta = serde_json::from_value(json!({
+        "name": "app-6d5f", "annotations": marked("my-app", "prod"),
+        "ownerReferences": [{"apiVersion": "apps/v1", "kind": "Deployment", "name": name, "uid": "d", "controller": true}],
+    }))
+    .unwrap();
+    let told = workload(OwnerKind::ReplicaSet, &set, "my-app", "prod");
+    assert_eq!(told.as_deref(), Some("ReplicaSet/app-6d5f"));
+}
+
+#[rstest]
 #[case::quota(
     "Error creating: pods \"app-x7k2p\" is forbidden: exceeded quota: none, requested: pods=1, used: pods=3, limited: pods=3",
     "QuotaExceeded",
