@@ -146,7 +146,7 @@ pub fn ended(job: &Job, remains: Remains<'_>) -> Outcome {
     let operation = match cause {
         Cause::ExitCode(_) | Cause::WithoutClientCertificate(_) => pod
             .and_then(|pod| terminated(pod)?.message.as_deref())
-            .and_then(report::failed_operation)
+            .and_then(|message| report::failed_operation(message, remains.masker?))
             .and_then(|operation| words(&operation)),
         _ => None,
     };
