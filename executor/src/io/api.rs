@@ -5,7 +5,8 @@ use std::future::Future;
 use std::time::Duration;
 
 use kube::core::Status;
-use werf_shared::error::Class;
+use tokio::time::error::Elapsed;
+use werf_shared::error::{Class, chain};
 
 use crate::decide::text::one_line;
 
@@ -44,12 +45,12 @@ pub enum ApiError {
         operation: &'static str,
     },
     /// Anything else.
-    #[error("cannot {operation}")]
+    #[error("cannot {operation}: {reason}")]
     Failed {
         /// What was tried.
         operation: &'static str,
         /// What happened.
-        source: Box<kube::Error>,
+        reason: String,
     },
 }
 
@@ -103,15 +104,43 @@ impl ApiError {
     }
 }
 
+/// Whether the apiserver's words may be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Words {
+    /// They name resources.
+    Told,
+    /// They are about something secret: a webhook may repeat what it refuses.
+    Withheld,
+}
+
 /// Makes a call under the deadline.
 pub async fn call<T>(
     operation: &'static str,
     future: impl Future<Output = kube::Result<T>> + Send,
 ) -> Result<T, ApiError> {
-    match tokio::time::timeout(DEADLINE, future).await {
+    let answer = tokio::time::timeout(DEADLINE, future).await;
+    answered(Words::Told, operation, answer)
+}
+
+/// Makes a call whose answer may hold what must not be told.
+pub async fn call_with<T>(
+    words: Words,
+    operation: &'static str,
+    future: impl Future<Output = kube::Result<T>> + Send,
+) -> Result<T, ApiError> {
+    let answer = tokio::time::timeout(DEADLINE, future).await;
+    answered(words, operation, answer)
+}
+
+fn answered<T>(
+    words: Words,
+    operation: &'static str,
+    answer: Result<kube::Result<T>, Elapsed>,
+) -> Result<T, ApiError> {
+    match answer {
         Err(_) => Err(ApiError::Timeout { operation }),
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => Err(explain(operation, error)),
+        Ok(Err(error)) => Err(explain(words, operation, &error)),
     }
 }
 
@@ -130,25 +159,90 @@ pub async fn find<T>(
 /// The longest refusal that is told.
 const WORDS_LIMIT: usize = 512;
 
-fn explain(operation: &'static str, error: kube::Error) -> ApiError {
-    match error {
-        kube::Error::Api(status) => match status.code {
-            404 => ApiError::NotFound { operation },
-            409 => ApiError::Conflict { operation },
-            400 | 401 | 403 | 413 | 422 => ApiError::Refused {
-                operation,
-                // A webhook or a policy may say anything.
-                reason: one_line(&status.message, WORDS_LIMIT),
-                refusal: Refusal::of(&status),
-            },
-            _ => ApiError::Failed {
-                operation,
-                source: Box::new(kube::Error::Api(status)),
-            },
-        },
-        other => ApiError::Failed {
+fn explain(words: Words, operation: &'static str, error: &kube::Error) -> ApiError {
+    let kube::Error::Api(status) = error else {
+        let reason = match words {
+            Words::Told => one_line(&chain(error), WORDS_LIMIT),
+            Words::Withheld => "no answer that makes sense".to_owned(),
+        };
+        return ApiError::Failed { operation, reason };
+    };
+    let refusal = Refusal::of(status);
+    let reason = match words {
+        // A webhook or a policy may say anything.
+        Words::Told => one_line(&status.message, WORDS_LIMIT),
+        Words::Withheld => kind(status.code, refusal).to_owned(),
+    };
+    let reason = if reason.is_empty() {
+        format!("status {}", status.code)
+    } else {
+        reason
+    };
+    match status.code {
+        404 => ApiError::NotFound { operation },
+        409 => ApiError::Conflict { operation },
+        400 | 401 | 403 | 413 | 422 => ApiError::Refused {
             operation,
-            source: Box::new(other),
+            reason,
+            refusal,
         },
+        _ => ApiError::Failed { operation, reason },
+    }
+}
+
+/// What kind of refusal a code is (RFC 9110 section 15.5), where its words are not told.
+const fn kind(code: u16, refusal: Refusal) -> &'static str {
+    match (refusal, code) {
+        (Refusal::QuotaExceeded, _) => "exceeded quota",
+        (Refusal::NamespaceTerminating, _) => "the namespace is being deleted",
+        (Refusal::Other, 400) => "bad request",
+        (Refusal::Other, 401) => "unauthorized",
+        (Refusal::Other, 403) => "forbidden",
+        (Refusal::Other, 413) => "too large",
+        (Refusal::Other, 422) => "invalid",
+        (Refusal::Other, _) => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn explained(words: Words, code: u16, message: &str) -> String {
+        let status = serde_json::json!({"code": code, "message": message});
+        let status = serde_json::from_value(status).unwrap();
+        let error = kube::Error::Api(Box::new(status));
+        explain(words, "create the Job's Secret", &error).to_string()
+    }
+
+    #[rstest]
+    #[case::forbidden(403, "forbidden")]
+    #[case::invalid(422, "invalid")]
+    #[case::of_a_webhook(418, "status 418")]
+    #[case::broken(500, "status 500")]
+    fn of_what_is_refused_about_a_secret_only_the_kind_is_told(
+        #[case] code: u16,
+        #[case] kind: &str,
+    ) {
+        let words = "admission webhook \"a.b\" denied the request: password hunter22 is weak";
+        let told = explained(Words::Withheld, code, words);
+        assert_eq!(told, format!("cannot create the Job's Secret: {kind}"));
+        let quota = explained(Words::Withheld, 403, "exceeded quota: q, hunter22");
+        assert_eq!(quota, "cannot create the Job's Secret: exceeded quota");
+    }
+
+    #[rstest]
+    #[case::refused(403)]
+    #[case::failed(500)]
+    fn whatever_is_told_is_one_line_of_limited_length(#[case] code: u16) {
+        let words = format!("no\n\u{1b}[2J{}", "x".repeat(10_000));
+        let told = explained(Words::Told, code, &words);
+        assert!(
+            told.starts_with("cannot create the Job's Secret: no x"),
+            "{told}"
+        );
+        assert!(told.chars().count() < 600 && !told.contains(char::is_control));
     }
 }

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use werf_shared::names::{self, annotation, label};
 
-use super::api::{ApiError, call, find};
+use super::api::{ApiError, Words, call, call_with, find};
 use super::pages::kept;
 use crate::decide::job::files;
 use crate::decide::obstacle::essence;
@@ -157,7 +157,7 @@ pub async fn create_files(
 ) -> Result<Ownership, ApiError> {
     let api = secrets(client, &job.namespace().unwrap_or_default());
     let operations = ("create the Job's Secret", "read the Job's Secret");
-    create_owned(&api, job, secret, operations).await
+    create_owned(&api, job, secret, operations, Words::Withheld).await
 }
 
 /// Creates the `ConfigMap` with a Job's log. One that exists and belongs to the Job has it already.
@@ -171,7 +171,7 @@ pub async fn create_log(
         "create the ConfigMap with the log",
         "read the ConfigMap with the log",
     );
-    create_owned(&api, job, log, operations).await
+    create_owned(&api, job, log, operations, Words::Told).await
 }
 
 async fn create_owned<K>(
@@ -179,11 +179,14 @@ async fn create_owned<K>(
     job: &Job,
     object: &K,
     (create, read): (&'static str, &'static str),
+    words: Words,
 ) -> Result<Ownership, ApiError>
 where
     K: Resource + Serialize + DeserializeOwned + Clone + fmt::Debug + Sync,
 {
-    match call(create, api.create(&PostParams::default(), object)).await {
+    let params = PostParams::default();
+    let creating = api.create(&params, object);
+    match call_with(words, create, creating).await {
         Ok(_) => Ok(Ownership::Ours),
         Err(conflict @ ApiError::Conflict { .. }) => {
             match find(read, api.get_metadata(&object.name_any())).await? {
