@@ -14,8 +14,9 @@ use werf_shared::{clock, names};
 
 use crate::decide::obstacle::Kind;
 
-/// The longest note the apiserver takes is 1024 bytes.
-const NOTE_LIMIT: usize = 1000;
+/// The longest note the apiserver takes, in bytes (`NoteLengthLimit` in kubernetes'
+/// `pkg/apis/core/validation/events.go`).
+const NOTE_LIMIT: usize = 1024;
 
 /// An Event is not worth waiting for.
 const DEADLINE: Duration = Duration::from_secs(3);
@@ -179,7 +180,7 @@ pub async fn tell(
     let event = Event {
         type_: reason.event_type(),
         reason: reason.as_str().to_owned(),
-        note: Some(note.chars().take(NOTE_LIMIT).collect()),
+        note: Some(note[..note.floor_char_boundary(NOTE_LIMIT)].to_owned()),
         action: match job {
             Some(_) => "Converge".to_owned(),
             None => format!("Converge-{}", names::short_hash(&[note])),
@@ -198,5 +199,41 @@ pub async fn tell(
         Ok(Ok(())) => {}
         Ok(Err(error)) => debug!(%error, "Event lost"),
         Err(_) => debug!("Event lost: no answer in time"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::{Arc, Mutex};
+
+    use http::{Request, Response};
+    use kube::client::Body;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_note_is_cut_to_as_many_bytes_as_the_apiserver_takes() {
+        let told = Arc::new(Mutex::new(None));
+        let log = told.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let log = log.clone();
+            async move {
+                let body = request.into_body().collect_bytes().await.unwrap();
+                let event: StoredEvent = serde_json::from_slice(&body).unwrap();
+                log.lock().unwrap().clone_from(&event.note);
+                Ok::<_, Infallible>(Response::new(Body::from(body)))
+            }
+        });
+        let recorder = Recorder::new(Client::new(service, "default"));
+        let bundle = serde_json::json!({
+            "metadata": {"name": "app", "namespace": "apps"},
+            "spec": {"registry": {"url": "registry.example.com/app"}, "converge": {}}});
+        let bundle: WerfBundle = serde_json::from_value(bundle).unwrap();
+        let note = format!("x{}", "ü".repeat(1000));
+        tell(&recorder, &bundle, None, Reason::Synced, &note).await;
+        let told = told.lock().unwrap().take().unwrap();
+        assert_eq!(told.len(), 1023);
+        assert!(note.starts_with(&told));
     }
 }
