@@ -127,11 +127,14 @@ impl Obstacle {
         let what = format!("{}: {}", self.kind.words(), self.object);
         let detail = masker.map(|masker| shown(&self.detail, masker, DETAIL_LIMIT));
         let detail = detail.filter(|detail| !detail.is_empty());
+        let message = match &detail {
+            Some(detail) if !self.kind.is_in_others_words() => format!("{what}: {detail}"),
+            _ => what.clone(),
+        };
         if let Some(before) = before
             && before.reason == self.kind.reason()
             && before.object == self.object
-            && before.message.starts_with(&what)
-            && (detail.is_none() || self.kind.is_in_others_words())
+            && says_as_much(&before.message, &message)
         {
             return before.clone();
         }
@@ -144,6 +147,13 @@ impl Obstacle {
             },
         }
     }
+}
+
+/// A cause may be said only now and then: before Kubernetes 1.32 the kubelet told it between two tries
+/// to pull an image and not while it waited for the next one.
+fn says_as_much(before: &str, now: &str) -> bool {
+    let more = before.strip_prefix(now);
+    more.is_some_and(|more| more.is_empty() || more.starts_with(": "))
 }
 
 /// The first thing that keeps the run from ending: what keeps its own Pod, or else its application.

@@ -367,6 +367,23 @@ fn what_is_told_stays_while_the_trouble_stays() {
 }
 
 #[test]
+fn a_cause_that_is_not_said_again_is_kept() {
+    let pulling = |image: &str, message: &str| {
+        let mut status = waiting("ImagePullBackOff", message);
+        status["containerStatuses"][0]["image"] = json!(image);
+        seen(&job(false), &[of_app(&status)], &[], &[]).unwrap()
+    };
+    let open = Masker::default();
+    let first = pulling("web:1", "web:1: not found").told(Some(&open), None);
+    // As before Kubernetes 1.32.
+    let next = pulling("web:1", "Back-off pulling image \"web:1\"");
+    assert_eq!(next.told(Some(&open), Some(&first)), first);
+    assert!(next.is_told(Some(&first)));
+    let other = pulling("web", "Back-off pulling image \"web\"");
+    assert_ne!(other.told(Some(&open), Some(&first)), first);
+}
+
+#[test]
 fn what_is_told_already_is_known_without_the_secrets() {
     let obstacle = |detail: &str| Obstacle {
         kind: Kind::QuotaExceeded,
