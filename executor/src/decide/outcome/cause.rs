@@ -52,7 +52,7 @@ pub enum Cause {
     DeadlineExceeded,
     /// Its Pod was evicted or preempted, or its node went away.
     PodEvicted(String),
-    /// Its Pod was deleted.
+    /// Its Pod was deleted; how it had ended, if it had, is not known.
     PodDeleted,
     /// The Job was removed before its end was recorded.
     Removed,
@@ -103,7 +103,7 @@ impl Cause {
             Self::DeadlineExceeded => "job exceeded its deadline".to_owned(),
             Self::PodEvicted(words) if words.is_empty() => "pod was evicted".to_owned(),
             Self::PodEvicted(words) => format!("pod was evicted: {words}"),
-            Self::PodDeleted => "pod was deleted before it ended".to_owned(),
+            Self::PodDeleted => "pod was deleted".to_owned(),
             Self::Removed => "job was removed before its end was recorded".to_owned(),
             Self::Other(words) => words.clone(),
         }

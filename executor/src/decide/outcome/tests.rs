@@ -281,13 +281,13 @@ fn a_job_that_ran_out_of_time_waiting_failed_for_what_it_waited_for() {
     json!({"deletionTimestamp": "2026-01-01T00:00:00Z"}),
     json!({"containerStatuses": ended_with(143, "Error", "")}),
     "PodDeleted",
-    "pod was deleted before it ended"
+    "pod was deleted"
 )]
 #[case::deleted_before_it_started(
     json!({"deletionTimestamp": "2026-01-01T00:00:00Z"}),
     json!({"phase": "Pending"}),
     "PodDeleted",
-    "pod was deleted before it ended"
+    "pod was deleted"
 )]
 #[case::failed_then_deleted(
     json!({"deletionTimestamp": "2026-01-01T00:00:00Z"}),
