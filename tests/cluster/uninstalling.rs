@@ -96,10 +96,13 @@ async fn what_cannot_be_uninstalled_says_why_until_somebody_decides() -> anyhow:
         let status = tenant
             .until("it is told", failing_for("pod failed with exit code 1"))
             .await?;
-        let log = status.last_job_logs.clone().unwrap_or_default();
-        assert!(log.contains("forbidden"), "{log}");
+        assert_eq!(status.last_job_logs, None);
         let uninstall = status.uninstall.unwrap();
         assert_eq!(uninstall.result, JobStatus::Failed);
+        let job = format!("job/{}", uninstall.job);
+        let log = ["logs", &job, "-n", &tenant.namespace];
+        let log = tenant.bed.kubectl(&log).await?;
+        assert!(log.contains("forbidden"), "{log}");
 
         let account = ["serviceaccount", "werf-converge", "-n", &tenant.namespace];
         tenant.bed.kubectl(&[&["delete"], &account[..]].concat()).await?;

@@ -5,7 +5,7 @@ use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
 use tracing::info;
 use werf_shared::bundle::{BundleKey, WerfBundle};
-use werf_shared::names::annotation;
+use werf_shared::names::{self, annotation};
 
 use super::Context;
 use crate::decide::outcome;
@@ -115,9 +115,13 @@ async fn is_nobodys(context: &Context, job: &Job) -> Result<bool, ApiError> {
     )
 }
 
-/// The bundle that a Job says it belongs to.
+/// The bundle that a Job says it belongs to. Anyone can make a Job that says anything: what cannot be
+/// a name is none.
 pub(super) fn bundle_of(job: &impl ResourceExt) -> Option<BundleKey> {
-    let says = |key| job.annotations().get(key).cloned();
+    let says = |key| {
+        let name = job.annotations().get(key)?;
+        names::is_subdomain(name).then(|| name.clone())
+    };
     Some(BundleKey::new(
         says(annotation::BUNDLE_NAMESPACE)?,
         says(annotation::BUNDLE_NAME)?,

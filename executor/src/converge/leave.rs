@@ -9,12 +9,11 @@ use werf_shared::bundle::{BundleKey, WerfBundle, WerfBundleStatus};
 use werf_shared::{clock, names};
 
 use super::exclusive::{self, Answer};
-use super::record::look_back;
 use super::settle::{patch_status, store};
 use super::{Context, ConvergeError, LEAVING, LOOK_AGAIN, Next, PREPARE_AGAIN};
 use crate::decide::job::BundleIdentity;
 use crate::decide::job::dismiss;
-use crate::decide::outcome::{self, Cause, Outcome, Progress};
+use crate::decide::outcome::{self, Cause, Outcome, Progress, Remains};
 use crate::decide::release::{Release, Rival};
 use crate::decide::status;
 use crate::decide::uninstall::{self, Attempt, WAY_OUT};
@@ -120,7 +119,7 @@ async fn make(
         Some(job) if !dismiss::is_of_attempt(&job, bundle, attempt) => {
             let words = format!("JobNameConflict: Job {name} belongs to somebody else");
             let failed = Outcome::Failed(Cause::Other(words).into());
-            return record(context, bundle, release, attempt, None, &failed).await;
+            return record(context, bundle, release, attempt, &failed).await;
         }
         Some(job) if job.metadata.deletion_timestamp.is_some() => {
             return Ok(Next::Rest(Again::After(LEAVING)));
@@ -198,15 +197,19 @@ async fn follow(
     let job = jobs::get(&context.client, &release.namespace, &name).await?;
     let Some(job) = job.filter(|job| dismiss::is_of_attempt(job, bundle, attempt)) else {
         let removed = Outcome::Failed(Cause::Removed.into());
-        return record(context, bundle, release, attempt, None, &removed).await;
+        return record(context, bundle, release, attempt, &removed).await;
     };
     match outcome::progress(&job) {
         Progress::Ended => {
-            let (outcome, logs) = look_back(context, bundle, &job).await?;
-            let tail = logs.kept.tail.clone();
-            let next = record(context, bundle, release, attempt, tail, &outcome).await?;
-            logs.tell(context, bundle, &job).await;
-            Ok(next)
+            let pods = jobs::pods(&context.client, &job).await?;
+            // Its log may show values of the release, which are nowhere known any more; so it is not
+            // kept, and nothing that its Pod says is repeated.
+            let remains = Remains {
+                pods: &pods,
+                ..Remains::default()
+            };
+            let outcome = outcome::ended(&job, remains);
+            record(context, bundle, release, attempt, &outcome).await
         }
         Progress::New if job.metadata.deletion_timestamp.is_none() => {
             if let Some(next) = wait(context, bundle, release, &job).await? {
@@ -225,7 +228,6 @@ async fn record(
     bundle: &WerfBundle,
     release: &TriedRelease,
     attempt: i32,
-    log: Option<String>,
     outcome: &Outcome,
 ) -> Result<Next, ConvergeError> {
     let name = names::dismiss_job(
@@ -234,7 +236,7 @@ async fn record(
         attempt,
     );
     let now = clock::now();
-    let recorded = uninstall::record(bundle, attempt, &name, release, outcome, log, now);
+    let recorded = uninstall::record(bundle, attempt, &name, release, outcome, now);
     store(context, bundle, recorded).await?;
     if let Outcome::Failed(failure) = outcome {
         let note = format!("{}: {}", uninstall::running(release), failure.message());
@@ -288,8 +290,9 @@ async fn remove(
             "Job removed with its bundle"
         );
     }
-    // Whoever comes next under this name must not meet a Pod of ours.
-    Ok(Next::Rest(Again::After(LEAVING)))
+    // Whoever comes next under this name must not meet a Pod of ours. The end of a Job is told by a
+    // watch.
+    Ok(Next::Rest(Again::After(PREPARE_AGAIN)))
 }
 
 /// Removes the Jobs that are left, then lets go of the bundle.

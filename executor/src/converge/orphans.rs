@@ -3,11 +3,14 @@
 
 use std::time::Duration;
 
+use k8s_openapi::api::batch::v1::Job;
+use kube::core::PartialObjectMeta;
 use kube::{Client, ResourceExt};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
-use werf_shared::error::chain;
+use werf_shared::bundle::BundleKey;
+use werf_shared::error::{Class, chain};
 use werf_shared::names::annotation;
 
 use super::exclusive::bundle_of;
@@ -50,24 +53,41 @@ async fn sweep(client: &Client, seen: &Seen) -> Result<(), ApiError> {
             if seen.has(&key, uid) || job.metadata.deletion_timestamp.is_some() {
                 continue;
             }
-            // What was seen may be out of date. A uid that is gone never comes back.
-            let bundle = bundles::get(client, &key).await?;
-            if bundle.is_some_and(|bundle| bundle.uid().as_ref() == Some(uid)) {
-                continue;
+            match remove_orphan(client, &job, &key, uid).await {
+                Ok(()) => {}
+                // That of one Job is refused says nothing about the others.
+                Err(error) if error.class() == Class::Rejected => {
+                    warn!(job.name = %job.name_any(), error = %chain(&error), "Job left: its bundle may be gone");
+                }
+                Err(error) => return Err(error),
             }
-            jobs::delete(client, &job).await?;
-            info!(
-                bundle.namespace = %key.namespace,
-                bundle.name = %key.name,
-                job.name = %job.name_any(),
-                "Job removed: its bundle is gone"
-            );
         }
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => page = jobs::page_of_ours(client, Some(token)).await?,
             None => return Ok(()),
         }
     }
+}
+
+async fn remove_orphan(
+    client: &Client,
+    job: &PartialObjectMeta<Job>,
+    key: &BundleKey,
+    uid: &str,
+) -> Result<(), ApiError> {
+    // What was seen may be out of date. A uid that is gone never comes back.
+    let bundle = bundles::get(client, key).await?;
+    if bundle.is_some_and(|bundle| bundle.uid().as_deref() == Some(uid)) {
+        return Ok(());
+    }
+    jobs::delete(client, job).await?;
+    info!(
+        bundle.namespace = %key.namespace,
+        bundle.name = %key.name,
+        job.name = %job.name_any(),
+        "Job removed: its bundle is gone"
+    );
+    Ok(())
 }
 
 #[cfg(test)]

@@ -71,7 +71,7 @@ pub fn admit(
     let status = bundle.status.clone().unwrap_or_default();
     let rules = rules::of(&bundle.spec.registry);
     let Some(known) = status.announced.clone() else {
-        return Admission::Accept(Box::new(wanted(bundle, status, announcement, rules, now)));
+        return Admission::Accept(Box::new(wanted(status, announcement, rules, now)));
     };
     let same_rules = status.desired_rules.as_ref() == Some(&rules);
     let same_tag =
@@ -81,7 +81,7 @@ pub fn admit(
         .parse::<Tag>()
         .is_ok_and(|known| announcement.tag.is_behind(&known));
     if !same_rules {
-        Admission::Accept(Box::new(wanted(bundle, status, announcement, rules, now)))
+        Admission::Accept(Box::new(wanted(status, announcement, rules, now)))
     } else if same_tag && known.generation == announcement.generation {
         Admission::AlreadyKnown
     } else if same_tag {
@@ -92,13 +92,12 @@ pub fn admit(
     } else if behind {
         Admission::NotNewer
     } else {
-        Admission::Accept(Box::new(wanted(bundle, status, announcement, rules, now)))
+        Admission::Accept(Box::new(wanted(status, announcement, rules, now)))
     }
 }
 
 /// The new tag is wanted, unless the bundle is rolled back and that goes on: then it is only known.
 fn wanted(
-    bundle: &WerfBundle,
     mut status: WerfBundleStatus,
     announcement: &Announcement,
     rules: String,
@@ -109,7 +108,8 @@ fn wanted(
         if !rollback::is_ended_by(held, &announcement.tag) {
             return listed(status, announcement, now);
         }
-        rollback::end(bundle, &mut status);
+        // What the annotation names by now may be another tag, which is still to be taken up.
+        status.rollback = None;
     }
     status.desired_tag = Some(announcement.tag.to_string());
     status.desired_digest = Some(announcement.digest.to_string());

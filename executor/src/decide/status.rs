@@ -7,9 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use werf_shared::bundle::condition::{self, ConditionType};
-use werf_shared::bundle::status::{
-    CurrentRun, HISTORY_LIMIT, HistoryEntry, JobStatus, Stage, Waiting,
-};
+use werf_shared::bundle::status::{CurrentRun, HistoryEntry, JobStatus, Stage, Waiting};
 use werf_shared::bundle::{WerfBundle, WerfBundleStatus};
 
 use super::outcome::Outcome;
@@ -17,6 +15,7 @@ use super::plan::{self, Step, WhyNothing};
 use super::release;
 use super::rollback;
 
+mod history;
 mod summary;
 
 use summary::summarize;
@@ -243,7 +242,7 @@ pub fn record(
                 trace_id,
             },
         );
-        status.history.truncate(HISTORY_LIMIT);
+        history::forget(&mut status.history);
     }
     match message {
         Some(message) => set_error(&mut status, Stage::Deploying, message, now),

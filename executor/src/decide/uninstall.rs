@@ -106,12 +106,11 @@ pub fn record(
     job: &str,
     release: &TriedRelease,
     outcome: &Outcome,
-    log_tail: Option<String>,
     now: Timestamp,
 ) -> WerfBundleStatus {
     let mut status = bundle.status.clone().unwrap_or_default();
     status.active_job_name = None;
-    status.last_job_logs = log_tail.filter(|log| !log.is_empty());
+    status.last_job_logs = None;
     let result = match outcome {
         Outcome::Succeeded => JobStatus::Succeeded,
         Outcome::Failed(_) => JobStatus::Failed,
@@ -130,7 +129,11 @@ pub fn record(
                 Attempt::At(at) => format!("; next attempt at {} UTC", at.strftime("%H:%M:%S")),
                 _ => String::new(),
             };
-            Standing::UninstallFailed(format!("{}: {}{next}", running(release), failure.message()))
+            Standing::UninstallFailed(format!(
+                "{}: {}, see the log of Job {job}{next}",
+                running(release),
+                failure.message()
+            ))
         }
     };
     settled(bundle, status, &standing, now)

@@ -143,7 +143,7 @@ pub struct WerfBundleStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uninstall: Option<Uninstall>,
 
-    /// The newest ended Jobs, newest first, at most 10.
+    /// Ended Jobs, newest first, at most 10. The last success of a tag is forgotten last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10))]
     pub history: Vec<HistoryEntry>,

@@ -39,6 +39,10 @@ fn apiserver() -> (Client, Deleted) {
                     "metadata": {"continue": token}, "items": items})
             };
             let (code, answer) = match (&parts.method, path.as_str()) {
+                (_, path) if path.ends_with("/werfbundles/refused") => (
+                    403,
+                    json!({"kind": "Status", "code": 403, "reason": "Forbidden"}),
+                ),
                 (&Method::DELETE, path) => {
                     let body = body.collect_bytes().await.unwrap();
                     let options: Value = serde_json::from_slice(&body).unwrap();
@@ -51,6 +55,8 @@ fn apiserver() -> (Client, Deleted) {
                 (_, "/apis/batch/v1/jobs") => {
                     let theirs = json!({"metadata": {"name": "theirs", "namespace": "production"}});
                     let jobs = [
+                        job("hostile", "../a b?c", "9"),
+                        job("refused", "refused", "9"),
                         job("alive", "here", "1"),
                         job("before", "here", "0"),
                         theirs,

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use werf_shared::bundle::condition::{self, ConditionType};
-use werf_shared::bundle::status::{JobStatus, Phase};
+use werf_shared::bundle::status::{HistoryEntry, Phase};
 
 use super::*;
 use crate::decide::admit::{self, Admission, Announcement};
@@ -29,6 +29,21 @@ fn annotated(mut bundle: WerfBundle, value: Option<&str>) -> WerfBundle {
         Some(value) => bundle.annotated(wish::ROLLBACK_TO, value),
         None => bundle,
     }
+}
+
+#[test]
+fn a_tag_that_ends_the_hold_does_not_answer_an_annotation_that_was_edited_meanwhile() {
+    let mistyped = announced(annotated(rolled_back(), Some("v0.55.0")), "v3.0.0", '3');
+    assert_eq!(mistyped.state().rollback, None);
+    let stored = mistyped.state();
+    assert!(unknown(&mistyped, &stored).is_some(), "{stored:?}");
+
+    let again = announced(annotated(rolled_back(), Some("v2.0.0")), "v3.0.0", '3');
+    let held = taken_up(again).state().rollback.unwrap();
+    assert_eq!(
+        (held.tag.as_str(), held.from.as_str()),
+        ("v2.0.0", "v3.0.0")
+    );
 }
 
 /// The bundle after it was annotated and that was taken up.
@@ -361,16 +376,15 @@ fn a_tag_that_is_deployed_for_the_first_time_just_now_is_known_at_its_end() {
 }
 
 #[test]
-fn a_held_tag_may_drop_out_of_the_history() {
+fn failures_do_not_drive_a_held_tag_out_of_the_history() {
     let mut held = rolled_back().deploying("h1").deployed();
     for n in 0..12 {
         held = held
             .deploying(&format!("h1-{n}"))
             .failed(Cause::OomKilled, at(n));
     }
-    let known =
-        |entry: &werf_shared::bundle::status::HistoryEntry| entry.result == JobStatus::Succeeded;
-    assert!(!held.state().history.iter().any(known));
+    let known = |entry: &HistoryEntry| is_deployment_of(entry, "v1.0.0");
+    assert!(held.state().history.iter().any(known));
     assert_eq!(
         wanted(&taken_up(held)),
         ("v1.0.0".to_owned(), Some(digest('1')))
@@ -525,7 +539,9 @@ proptest! {
             match event {
                 Event::Announced(n) => {
                     highest = highest.max(n);
+                    let handled = bundle.state().last_handled_rollback;
                     bundle = announced(bundle, &tag_of(n), char::from(b'0' + n));
+                    prop_assert_eq!(bundle.state().last_handled_rollback, handled);
                 }
                 Event::Annotated(n) => bundle = annotated(bundle, Some(&tag_of(n))),
                 Event::Removed => bundle = annotated(bundle, None),

@@ -267,6 +267,34 @@ fn six_failed_polls_make_a_deployed_bundle_failed() {
 }
 
 #[test]
+fn what_can_be_rolled_back_to_outlasts_failures_and_repetitions() {
+    let mut bundle = bundle();
+    for tag in ["v1", "v2"] {
+        bundle = bundle.wanting(tag, '1').deploying("h").deployed();
+    }
+    for run in 0..20 {
+        let next = bundle.wanting("v3", '1').deploying(&format!("h{run}"));
+        bundle = match run % 2 {
+            0 => next.failed(Cause::ExitCode(1), at(60)),
+            _ => next.deployed(),
+        };
+    }
+    let history = bundle.state().history;
+    assert_eq!(history.len(), HISTORY_LIMIT);
+    let oldest: Vec<&str> = history[8..]
+        .iter()
+        .map(|entry| entry.tag.as_str())
+        .collect();
+    assert_eq!(oldest, ["v2", "v1"]);
+    let newest = history[..8].iter().map(|entry| entry.result);
+    let [bad, good] = [JobStatus::Failed, JobStatus::Succeeded];
+    assert!(
+        newest.eq([good, bad].into_iter().cycle().take(8)),
+        "{history:?}"
+    );
+}
+
+#[test]
 fn history_keeps_the_ten_newest() {
     let mut bundle = bundle();
     for run in 0..15 {

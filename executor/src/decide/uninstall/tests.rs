@@ -25,7 +25,6 @@ fn deployed(policy: DeletionPolicy) -> WerfBundle {
 
 fn failed(bundle: &WerfBundle, attempt: i32, now: Timestamp) -> WerfBundle {
     let outcome = Outcome::Failed(Cause::ExitCode(1).into());
-    let tail = Some("forbidden".to_owned());
     let mut after = bundle.clone();
     after.status = Some(record(
         bundle,
@@ -33,7 +32,6 @@ fn failed(bundle: &WerfBundle, attempt: i32, now: Timestamp) -> WerfBundle {
         "job",
         &release("shop"),
         &outcome,
-        tail,
         now,
     ));
     after
@@ -69,7 +67,6 @@ fn what_stays_or_never_was_or_is_gone_is_not_uninstalled() {
         "job",
         &release("shop"),
         &outcome,
-        None,
         at(20),
     ));
     assert_eq!(due(&done), None);
@@ -118,15 +115,15 @@ fn it_is_tried_without_end_ever_more_slowly() {
 }
 
 #[test]
-fn a_failure_says_why_and_shows_the_log() {
+fn a_failure_says_why_and_where_the_log_is() {
     let bundle = failed(&deployed(DeletionPolicy::Uninstall), 1, at(0));
     let (reason, message) = ready(&bundle);
     assert_eq!(reason, "UninstallFailed");
-    let begins = "Uninstalling release shop from namespace production: pod failed with exit code 1; next attempt at ";
+    let begins = "Uninstalling release shop from namespace production: pod failed with exit code 1, see the log of Job job; next attempt at ";
     assert!(message.starts_with(begins), "{message}");
     let status = bundle.state();
     assert_eq!(status.phase, Some(Phase::Failed));
-    assert_eq!(status.last_job_logs.as_deref(), Some("forbidden"));
+    assert_eq!(status.last_job_logs, None);
     assert_eq!(status.last_error_message.as_deref(), Some(&*message));
     assert_eq!(status.last_error_stage, Some(Stage::Uninstalling));
     assert_eq!(status.active_job_name, None);
