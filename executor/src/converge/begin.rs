@@ -3,6 +3,7 @@
 
 use std::sync::atomic::Ordering;
 
+use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
 use tracing::Instrument;
 use werf_shared::bundle::{WerfBundle, WerfBundleStatus};
@@ -126,11 +127,10 @@ async fn sweep(
     uid: &str,
     status: &WerfBundleStatus,
 ) -> Result<(), ConvergeError> {
-    for job in jobs::of_bundle(&context.client, uid).await? {
-        if outcome::is_left_over(&job, status) {
-            // Who let it run since has moved the bundle on as well; then there is nothing to begin.
-            jobs::delete_as_seen(&context.client, &job).await?;
-        }
+    let left_over = |job: &Job| outcome::is_left_over(job, status);
+    for job in jobs::of_bundle(&context.client, uid, left_over).await? {
+        // Who let it run since has moved the bundle on as well; then there is nothing to begin.
+        jobs::delete_as_seen(&context.client, &job).await?;
     }
     Ok(())
 }

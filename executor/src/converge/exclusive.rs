@@ -8,8 +8,7 @@ use werf_shared::bundle::{BundleKey, WerfBundle};
 use werf_shared::names::{self, annotation};
 
 use super::Context;
-use crate::decide::outcome;
-use crate::decide::release::{self, Found, Permission, Release, Rival};
+use crate::decide::release::{self, Found, Holder, Permission, Release, Rival};
 use crate::io::api::ApiError;
 use crate::io::{bundles, jobs};
 use crate::seeded::{self, Bug};
@@ -63,56 +62,75 @@ pub(super) async fn ask(
         Some(rival @ Rival::Owner(_)) => Some(rival.message(release)),
         _ => None,
     };
-    let others = match owner {
+    let InTheWay { jobs, elder } = match owner {
         // It gives way whatever there is.
-        Some(_) => Vec::new(),
-        None => others(context, job, release).await?,
+        Some(_) => InTheWay::default(),
+        None => others(context, bundle, job, release).await?,
     };
-    Ok(match release::permission(owner.is_none(), others.len()) {
-        Permission::Granted => Answer::Granted,
-        Permission::StepBack => Answer::StepBack(owner.unwrap_or_default()),
-        Permission::Wait => Answer::Wait(waiting_for(&others, release)),
-    })
+    let waits = || waiting_for(&jobs, release);
+    Ok(
+        match release::permission(owner.is_none(), jobs.len(), elder) {
+            Permission::Granted => Answer::Granted,
+            Permission::StepBack => Answer::StepBack(owner.unwrap_or_else(waits)),
+            Permission::Wait => Answer::Wait(waits()),
+        },
+    )
+}
+
+/// What was found on a release beside the own Job.
+#[derive(Default)]
+struct InTheWay {
+    jobs: Vec<Job>,
+    /// One of them is suspended and an older bundle's.
+    elder: bool,
 }
 
 /// The Jobs that are in the way. One that was left over by whoever made it is removed here: its own
 /// bundle may have nothing to do for a long time.
-async fn others(context: &Context, own: &Job, release: &Release) -> Result<Vec<Job>, ApiError> {
-    let mut others = jobs::of_release(&context.client, release).await?;
-    others.retain(|other| release::found(own, other) != Found::Past);
-    let mut in_the_way = Vec::new();
-    for other in others {
-        let suspended = release::found(own, &other) == Found::Suspended;
-        if suspended && is_nobodys(context, &other).await? {
-            match jobs::delete_as_seen(&context.client, &other).await {
-                Ok(()) => {
-                    info!(job.name = %other.name_any(), "Job removed that was never let run");
-                    continue;
-                }
-                Err(ApiError::Conflict { .. }) => {}
-                Err(error) => return Err(error),
+async fn others(
+    context: &Context,
+    bundle: &WerfBundle,
+    own: &Job,
+    release: &Release,
+) -> Result<InTheWay, ApiError> {
+    let counts = |other: &Job| release::found(own, other) != Found::Past;
+    let mut found = InTheWay::default();
+    for other in jobs::of_release(&context.client, release, counts).await? {
+        if release::found(own, &other) == Found::Suspended {
+            match holder(context, bundle, &other).await? {
+                Holder::Nobody if remove(context, &other).await? => continue,
+                Holder::Elder => found.elder = true,
+                Holder::Nobody | Holder::Younger => {}
             }
         }
-        in_the_way.push(other);
+        found.jobs.push(other);
     }
-    Ok(in_the_way)
+    Ok(found)
 }
 
-/// A Job that was never let run, and that nobody will let run: its bundle is gone, or past it.
-async fn is_nobodys(context: &Context, job: &Job) -> Result<bool, ApiError> {
+/// Removes a Job that nobody will let run; false if somebody has, or has otherwise changed it.
+async fn remove(context: &Context, job: &Job) -> Result<bool, ApiError> {
+    match jobs::delete_as_seen(&context.client, job).await {
+        Ok(()) => {
+            info!(job.name = %job.name_any(), "Job removed that was never let run");
+            Ok(true)
+        }
+        Err(ApiError::Conflict { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whose a Job is; nobody knows of one that says nothing of a bundle.
+async fn holder(context: &Context, own: &WerfBundle, job: &Job) -> Result<Holder, ApiError> {
     let (Some(key), Some(uid)) = (
         bundle_of(job),
         job.annotations().get(annotation::BUNDLE_UID),
     ) else {
-        return Ok(false);
+        return Ok(Holder::Younger);
     };
     let bundle = bundles::get(&context.client, &key).await?;
-    Ok(
-        match bundle.filter(|bundle| bundle.uid().as_ref() == Some(uid)) {
-            None => true,
-            Some(bundle) => outcome::is_left_over(job, &bundle.status.unwrap_or_default()),
-        },
-    )
+    let bundle = bundle.filter(|bundle| bundle.uid().as_ref() == Some(uid));
+    Ok(release::holder(own, job, bundle.as_ref()))
 }
 
 /// The bundle that a Job says it belongs to. Anyone can make a Job that says anything: what cannot be

@@ -26,7 +26,7 @@ use crate::io::{bundles, jobs};
 /// Takes a bundle that is being deleted further.
 pub(super) async fn leave(context: &Context, bundle: &WerfBundle) -> Result<Next, ConvergeError> {
     let uid = bundle.uid().unwrap_or_default();
-    let left = jobs::of_bundle(&context.client, &uid).await?;
+    let left = jobs::of_bundle(&context.client, &uid, |_| true).await?;
     let Some(release) = uninstall::due(bundle) else {
         let uninstall = bundle.status.as_ref().and_then(|s| s.uninstall.as_ref());
         let uninstalled = uninstall.is_some_and(|it| it.result == JobStatus::Succeeded);
@@ -100,7 +100,7 @@ async fn uninstall(
     {
         jobs::delete(&context.client, failed).await?;
     }
-    make(context, bundle, release, attempt).await
+    Box::pin(make(context, bundle, release, attempt)).await
 }
 
 /// Makes the Job of an attempt, says in the status that it exists, and only then lets it run: who was

@@ -186,11 +186,38 @@ pub enum Permission {
 /// Decides about a suspended Job, of whose release a look that began after the Job was created has
 /// found so many `others`. Two that both look after both exist both find the other; so whatever
 /// `owner` says, which may be out of date, at most one is granted. `owner` decides who gives way.
-pub fn permission(owner: bool, others: usize) -> Permission {
+/// Two may both be owners, when one of them names another release by now: then the one that has found a
+/// suspended Job of an `elder` gives way, or both would wait for ever.
+pub fn permission(owner: bool, others: usize, elder: bool) -> Permission {
     match (owner, others) {
         (false, _) => Permission::StepBack,
         (true, 0) => Permission::Granted,
+        (true, _) if elder => Permission::StepBack,
         (true, _) => Permission::Wait,
+    }
+}
+
+/// Whose a Job is that was created and never let run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// Nobody will ever let it run: its bundle is gone, or past it.
+    Nobody,
+    /// An older bundle may still let it run.
+    Elder,
+    /// A younger one may.
+    Younger,
+}
+
+/// Says whose a Job is that was never let run, for `own`; `bundle` is the one that it was made for, as
+/// it is stored now, if it is still there.
+pub fn holder(own: &WerfBundle, job: &Job, bundle: Option<&WerfBundle>) -> Holder {
+    match bundle {
+        None => Holder::Nobody,
+        Some(bundle) if outcome::is_left_over(job, &bundle.status.clone().unwrap_or_default()) => {
+            Holder::Nobody
+        }
+        Some(bundle) if age(bundle) < age(own) => Holder::Elder,
+        Some(_) => Holder::Younger,
     }
 }
 

@@ -20,8 +20,11 @@ use crate::decide::job::files;
 use crate::decide::obstacle::essence;
 use crate::decide::release::Release;
 
-/// Jobs that are listed at a time when all are.
+/// Jobs that are listed at a time when all are, by what identifies them.
 const PAGE: u32 = 500;
+
+/// Whole Jobs that are listed at a time: the arguments of each may be 64 KiB long.
+const JOBS_PAGE: u32 = 50;
 
 fn jobs(client: &Client, namespace: &str) -> Api<Job> {
     Api::namespaced(client.clone(), namespace)
@@ -102,9 +105,13 @@ pub async fn delete_as_seen(client: &Client, job: &Job) -> Result<(), ApiError> 
     }
 }
 
-/// The Jobs that work on a release, or may; those that have succeeded are left out where the apiserver
-/// can tell. As they are stored now.
-pub async fn of_release(client: &Client, release: &Release) -> Result<Vec<Job>, ApiError> {
+/// The Jobs that work on a release, or may, as far as they are `wanted`; those that have succeeded are
+/// left out where the apiserver can tell. All as they were stored at one moment after this was called.
+pub async fn of_release(
+    client: &Client,
+    release: &Release,
+    wanted: impl Fn(&Job) -> bool,
+) -> Result<Vec<Job>, ApiError> {
     let value = names::label_value(&release.name);
     let params = ListParams::default()
         .labels(&format!("{}={value}", label::RELEASE))
@@ -112,9 +119,27 @@ pub async fn of_release(client: &Client, release: &Release) -> Result<Vec<Job>, 
         // days, and their arguments may be long.
         .fields("status.successful=0");
     let api = jobs(client, &release.namespace);
-    Ok(call("list the release's Jobs", api.list(&params))
-        .await?
-        .items)
+    listed("list the release's Jobs", &api, params, wanted).await
+}
+
+/// Lists Jobs page by page and keeps those that are wanted: there can be many of them, of any size.
+/// Later pages are of the same moment as the first.
+async fn listed(
+    operation: &'static str,
+    api: &Api<Job>,
+    params: ListParams,
+    wanted: impl Fn(&Job) -> bool,
+) -> Result<Vec<Job>, ApiError> {
+    let mut params = params.limit(JOBS_PAGE);
+    let mut kept = Vec::new();
+    loop {
+        let page = call(operation, api.list(&params)).await?;
+        kept.extend(page.items.into_iter().filter(&wanted));
+        params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
+        if params.continue_token.is_none() {
+            return Ok(kept);
+        }
+    }
 }
 
 /// Some of all Jobs of ours, as they are stored now: what identifies them, and a token for more.
@@ -129,11 +154,20 @@ pub async fn page_of_ours(
     call("list the Jobs", api.list_metadata(&params)).await
 }
 
-/// All Jobs of a bundle, in whatever namespace.
-pub async fn of_bundle(client: &Client, bundle_uid: &str) -> Result<Vec<Job>, ApiError> {
+/// The Jobs of a bundle that are wanted, in whatever namespace, without their specs.
+pub async fn of_bundle(
+    client: &Client,
+    bundle_uid: &str,
+    wanted: impl Fn(&Job) -> bool,
+) -> Result<Vec<Job>, ApiError> {
     let api: Api<Job> = Api::all(client.clone());
     let params = ListParams::default().labels(&format!("{}={bundle_uid}", label::BUNDLE_UID));
-    Ok(call("list the Jobs", api.list(&params)).await?.items)
+    let mut jobs = listed("list the Jobs", &api, params, wanted).await?;
+    for job in &mut jobs {
+        job.spec = None;
+        job.metadata.managed_fields = None;
+    }
+    Ok(jobs)
 }
 
 /// The Pods of a Job: what tells how they do.

@@ -69,6 +69,8 @@ enum World {
     Hostile,
     /// Caches are right: the first bundle is the owner.
     Kind,
+    /// Both are, because the first one, which is older, names another release by now.
+    TwoOwners,
 }
 
 fn start() -> State {
@@ -147,18 +149,22 @@ fn step(state: &State, world: World, b: usize, e: usize) -> Vec<State> {
                 .filter(|other| *other != b)
                 .filter(|other| matches!(state.bundles[*other].job, Job::Suspended | Job::Running))
                 .count();
-            let beliefs: &[bool] = match world {
-                World::Hostile => &[true, false],
-                World::Kind => &[b == 0],
+            // Of a suspended Job's bundle the newest state is read; where nobody owns, either may be older.
+            let elder = b > 0 && state.bundles[0].job == Job::Suspended;
+            let beliefs: &[(bool, bool)] = match world {
+                World::Hostile => &[(true, true), (true, false), (false, false)],
+                World::Kind => &[(b == 0, elder)],
+                World::TwoOwners => &[(true, elder)],
             };
-            let decided = beliefs
-                .iter()
-                .map(|owner| match permission(*owner, others) {
-                    Permission::Granted if confirmed => Step::Release(uid),
-                    Permission::Granted => Step::Confirm(version, uid),
-                    Permission::Wait => Step::Start,
-                    Permission::StepBack => Step::Remove(version, uid),
-                });
+            let decided =
+                beliefs
+                    .iter()
+                    .map(|(owner, elder)| match permission(*owner, others, *elder) {
+                        Permission::Granted if confirmed => Step::Release(uid),
+                        Permission::Granted => Step::Confirm(version, uid),
+                        Permission::Wait => Step::Start,
+                        Permission::StepBack => Step::Remove(version, uid),
+                    });
             decided.map(to).collect()
         }
         Step::Confirm(version, uid) if version == bundle.version => {
@@ -237,7 +243,17 @@ fn two_jobs_of_one_release_are_never_let_run_at_the_same_time() {
 
 #[test]
 fn whatever_has_happened_the_owner_can_still_run() {
-    let states = explore(World::Kind);
+    can_always_run(World::Kind);
+}
+
+#[test]
+fn of_two_owners_neither_waits_for_ever() {
+    can_always_run(World::TwoOwners);
+}
+
+/// From wherever things stand, the Job of the first bundle can come to its end.
+fn can_always_run(world: World) {
+    let states = explore(world);
     let mut before: BTreeMap<State, Vec<State>> = BTreeMap::new();
     let mut good = VecDeque::new();
     for (state, next) in &states {

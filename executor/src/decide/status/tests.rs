@@ -1,7 +1,9 @@
 //! What people read in a bundle's status at each point of its life.
 
 use werf_shared::bundle::condition::{self, ConditionType};
-use werf_shared::bundle::status::{FAILURE_LIMIT, JobStatus, Phase, Requested, Stage};
+use werf_shared::bundle::status::{
+    FAILURE_LIMIT, HISTORY_LIMIT, JobStatus, Phase, Requested, Stage,
+};
 
 use super::*;
 use crate::decide::fixtures::{That, at, bundle, digest, newest};
