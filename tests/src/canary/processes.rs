@@ -40,6 +40,7 @@ fn look(pid: i32, pile: &Pile) {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
     use std::process::{Command, Stdio};
 
     use super::*;
@@ -48,11 +49,16 @@ mod tests {
     #[test]
     fn arguments_and_environment_are_seen() {
         let mut child = Command::new("sh")
-            .args(["-c", "read line # in-arguments"])
+            .args(["-c", "echo started; read line # in-arguments"])
             .env("PLANTED", "in-environment")
             .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
             .spawn()
             .unwrap();
+        // Until it does something, the kernel may not have laid out its arguments.
+        let mut started = [0; 7];
+        let stdout = child.stdout.as_mut().unwrap();
+        stdout.read_exact(&mut started).unwrap();
         let pile = Pile::default();
         look(i32::try_from(child.id()).unwrap(), &pile);
         drop(child.stdin.take());
