@@ -11,7 +11,7 @@ use super::masks::masking;
 use super::settle::store;
 use super::trace::{Part, span_of_run, trace_id};
 use super::{Context, ConvergeError, Next};
-use crate::decide::job::{dismiss, log};
+use crate::decide::job::log;
 use crate::decide::log_tail::{self, Kept, Read};
 use crate::decide::mask::Masker;
 use crate::decide::outcome::{self, Cause, Failure, Outcome, Remains};
@@ -52,7 +52,7 @@ pub(super) async fn record(
 
 /// How a Job ended, and what was had of its log. What may pass is waited for a while: the log is lost
 /// with the next Job at the latest.
-pub(super) async fn look_back(
+async fn look_back(
     context: &Context,
     bundle: &WerfBundle,
     job: &Job,
@@ -75,10 +75,7 @@ pub(super) async fn look_back(
         read => read,
     };
     let run = bundle.status.as_ref().and_then(|s| s.current_run.as_ref());
-    // What a deployment waited for says nothing of a Job that uninstalls.
-    let waiting = run
-        .filter(|_| !dismiss::is_one(job))
-        .and_then(|run| run.waiting.clone());
+    let waiting = run.and_then(|run| run.waiting.clone());
     let ended = job.clone();
     let work = move |masker: Option<&Masker>| {
         let remains = Remains {
@@ -142,15 +139,15 @@ async fn store_outcome(
 
 /// What was had of a log.
 #[derive(Default)]
-pub(super) struct Collected {
-    pub(super) kept: Logs,
+struct Collected {
+    kept: Logs,
     /// Why something is missing.
     unavailable: Option<String>,
 }
 
 impl Collected {
     /// Tells what is missing of a Job's log.
-    pub(super) async fn tell(&self, context: &Context, bundle: &WerfBundle, job: &Job) {
+    async fn tell(&self, context: &Context, bundle: &WerfBundle, job: &Job) {
         let Some(why) = &self.unavailable else {
             return;
         };
