@@ -178,7 +178,7 @@ async fn a_job_whose_pod_is_deleted_says_so() -> anyhow::Result<()> {
         let status = tenant.until("it failed", failed).await?;
         assert_eq!(
             status.last_error_message.as_deref(),
-            Some("pod was deleted before it ended")
+            Some("pod was deleted")
         );
         assert_eq!(status.history[0].reason.as_deref(), Some("PodDeleted"));
         Ok(())
