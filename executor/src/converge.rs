@@ -96,17 +96,29 @@ impl Failure for ConvergeError {
 enum Next {
     /// Look again at once: something changed.
     Continue,
+    /// Go on with the bundle as it was just stored: nobody knows a newer one, or the next write is
+    /// refused.
+    With(Box<WerfBundle>),
+    /// The same, and what was stored is the claim of a run.
+    Claimed(Box<WerfBundle>),
     /// Nothing to do now.
     Rest(Again),
 }
 
 /// Takes a bundle as far as it goes now.
 pub async fn pass(context: &Context, key: &BundleKey) -> Result<Again, ConvergeError> {
+    let mut next = Next::Continue;
     for _ in 0..STEPS {
-        let Some(bundle) = bundles::get(&context.client, key).await? else {
+        let (found, just_claimed) = match next {
+            Next::Continue => (bundles::get(&context.client, key).await?, false),
+            Next::With(stored) => (Some(*stored), false),
+            Next::Claimed(stored) => (Some(*stored), true),
+            Next::Rest(again) => return Ok(again),
+        };
+        let Some(bundle) = found else {
             return Ok(Again::OnChange);
         };
-        let next = match Box::pin(step(context, &bundle)).await {
+        next = match Box::pin(step(context, &bundle, just_claimed)).await {
             // Someone else was faster; what they did is the new state of things.
             Err(ConvergeError::Api(ApiError::Conflict { operation })) => {
                 debug!(operation, "Overtaken, looking again");
@@ -118,27 +130,33 @@ pub async fn pass(context: &Context, key: &BundleKey) -> Result<Again, ConvergeE
             }
             next => next?,
         };
-        if let Next::Rest(again) = next {
-            return Ok(again);
-        }
     }
-    Err(ConvergeError::NoHeadway)
+    match next {
+        Next::Rest(again) => Ok(again),
+        _ => Err(ConvergeError::NoHeadway),
+    }
 }
 
-async fn step(context: &Context, bundle: &WerfBundle) -> Result<Next, ConvergeError> {
+async fn step(
+    context: &Context,
+    bundle: &WerfBundle,
+    just_claimed: bool,
+) -> Result<Next, ConvergeError> {
     match plan::situation(bundle) {
         Situation::Left => Ok(Next::Rest(Again::OnChange)),
         Situation::Leaving => Box::pin(leave::leave(context, bundle)).await,
         Situation::Arriving => {
             let mut finalizers = bundle.finalizers().to_vec();
             finalizers.push(names::FINALIZER.to_owned());
-            bundles::set_finalizers(&context.client, bundle, finalizers).await?;
-            Ok(Next::Continue)
+            let stored = bundles::set_finalizers(&context.client, bundle, finalizers).await?;
+            Ok(Next::With(Box::new(stored)))
         }
         Situation::Deploying(_) | Situation::Idle if asked::take_up(context, bundle).await? => {
             Ok(Next::Continue)
         }
-        Situation::Deploying(claimed) => Box::pin(follow::follow(context, bundle, &claimed)).await,
-        Situation::Idle => begin::begin(context, bundle).await,
+        Situation::Deploying(claimed) => {
+            Box::pin(follow::follow(context, bundle, &claimed, just_claimed)).await
+        }
+        Situation::Idle => Box::pin(begin::begin(context, bundle)).await,
     }
 }

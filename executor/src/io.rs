@@ -12,3 +12,4 @@ pub mod seen;
 pub mod sources;
 pub mod trouble;
 pub mod watch;
+pub mod watched;

@@ -25,7 +25,7 @@ use crate::decide::rollback;
 use crate::io::api::ApiError;
 use crate::io::bundles;
 use crate::io::events::{self, Reason, Recorder};
-use crate::io::watch::Watched;
+use crate::io::watched::Watched;
 use crate::seeded::{self, Bug};
 
 mod parse;
@@ -279,7 +279,8 @@ impl ExecutorService for Receiver {
         if self.seen(&key).is_none() {
             return Err(Status::not_found(format!("there is no WerfBundle {key}")));
         }
-        let stream = watching::stream(self.bundles.clone(), &key, self.shutdown.clone());
+        let (client, bundles) = (self.client.clone(), self.bundles.clone());
+        let stream = watching::stream(client, bundles, key, self.shutdown.clone());
         Ok(Response::new(stream))
     }
 }

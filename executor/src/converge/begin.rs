@@ -84,8 +84,13 @@ pub(super) async fn begin(context: &Context, bundle: &WerfBundle) -> Result<Next
         return Ok(Next::Rest(Again::After(PREPARE_AGAIN)));
     }
     let target = &settings.target_namespace;
-    if let Err(missing) = accounts::check(&context.client, target, &settings.service_account).await
-    {
+    // They do not depend on each other, and a new tag waits for them.
+    let (found, access, swept) = futures::join!(
+        accounts::check(&context.client, target, &settings.service_account),
+        resolve_access(context, bundle, &settings),
+        sweep(context, &uid, &stored),
+    );
+    if let Err(missing) = found {
         return match missing {
             Missing::Unknown(error) => Err(error.into()),
             missing => {
@@ -94,10 +99,10 @@ pub(super) async fn begin(context: &Context, bundle: &WerfBundle) -> Result<Next
             }
         };
     }
-    if let Err((reason, message)) = resolve_access(context, bundle, &settings).await? {
+    if let Err((reason, message)) = access? {
         return cannot_prepare_saying(context, bundle, reason, message).await;
     }
-    sweep(context, &uid, &stored).await?;
+    swept?;
     let name = bundle.name_any();
     let job_name = |run, attempt| names::job(&name, &tag, &uid, run, attempt);
     let claimed = match step {
@@ -114,11 +119,14 @@ pub(super) async fn begin(context: &Context, bundle: &WerfBundle) -> Result<Next
         }
         _ => status::claim_retry(bundle, job_name, now),
     };
-    patch_status(context, bundle, claimed).await?;
+    let next = patch_status(context, bundle, claimed).await?;
     if seeded::has(Bug::AttemptsResetAtStart) {
         seeded::ATTEMPTS.fetch_add(1, Ordering::Relaxed);
     }
-    Ok(Next::Continue)
+    Ok(match next {
+        Next::With(stored) => Next::Claimed(stored),
+        next => next,
+    })
 }
 
 /// Removes Jobs that were created and never let run, left by replicas that died in between.
@@ -127,6 +135,10 @@ async fn sweep(
     uid: &str,
     status: &WerfBundleStatus,
 ) -> Result<(), ConvergeError> {
+    // Before its first run a bundle has no Jobs.
+    if status.run == 0 {
+        return Ok(());
+    }
     let left_over = |job: &Job| outcome::is_left_over(job, status);
     for job in jobs::of_bundle(&context.client, uid, left_over).await? {
         // Who let it run since has moved the bundle on as well; then there is nothing to begin.

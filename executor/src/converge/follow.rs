@@ -42,8 +42,16 @@ pub(super) async fn follow(
     context: &Context,
     bundle: &WerfBundle,
     claimed: &Claimed,
+    just_claimed: bool,
 ) -> Result<Next, ConvergeError> {
-    let Some(job) = jobs::get(&context.client, &claimed.namespace, &claimed.job).await? else {
+    // A run that was claimed a moment ago has no Job; if it has, creating one is refused, and the next
+    // look is a look.
+    let found = if just_claimed {
+        None
+    } else {
+        jobs::get(&context.client, &claimed.namespace, &claimed.job).await?
+    };
+    let Some(job) = found else {
         return if claimed.confirmed {
             record_removed(context, bundle).await
         } else {
@@ -256,7 +264,7 @@ async fn let_run(
     let confirmed = status::confirm(bundle, job, clock::now());
     let confirmed = spoil::confirmation(&context.client, confirmed, job).await?;
     match patch_status(context, bundle, confirmed).await {
-        Ok(()) => {}
+        Ok(_) => {}
         Err(ApiError::Conflict { .. } | ApiError::NotFound { .. }) => {
             undo_unless_claimed(context, bundle, job).await?;
             return Ok(Next::Continue);
@@ -326,6 +334,5 @@ async fn yield_name(
 
 /// Gives up a claim whose Job never ran. The next pass claims a new run, if one is wanted.
 async fn abandon(context: &Context, bundle: &WerfBundle) -> Result<Next, ConvergeError> {
-    patch_status(context, bundle, status::abandon(bundle)).await?;
-    Ok(Next::Continue)
+    Ok(patch_status(context, bundle, status::abandon(bundle)).await?)
 }

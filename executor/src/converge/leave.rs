@@ -152,7 +152,8 @@ async fn make(
             jobs::delete(&context.client, &job).await?;
             return Ok(Next::Rest(Again::OnChange));
         }
-        stored => stored?,
+        Err(error) => return Err(error.into()),
+        Ok(_) => {}
     }
     if suspended {
         jobs::release(&context.client, &job).await?;

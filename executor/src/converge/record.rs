@@ -111,7 +111,7 @@ async fn store_outcome(
     let now = clock::now();
     let recorded = status::record(bundle, &outcome, logs, trace_id, now);
     let span = span_of_run(Part::PatchStatus, bundle);
-    store(context, bundle, recorded)
+    let next = store(context, bundle, recorded)
         .instrument(span.clone())
         .await?;
     let tag = run.map_or("", |run| run.tag.as_str());
@@ -134,7 +134,7 @@ async fn store_outcome(
         Some((namespace, status.active_job_name.as_deref()?))
     });
     events::tell(&context.recorder, bundle, job, reason, &note).await;
-    Ok(Next::Continue)
+    Ok(next)
 }
 
 /// What was had of a log.

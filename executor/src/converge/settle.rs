@@ -132,17 +132,17 @@ pub(super) async fn rest_until_refresh(
     }))
 }
 
-/// Stores a status if it differs from what is stored.
+/// Stores a status if it differs from what is stored; says how to go on if there is more to do.
 pub(super) async fn patch_status(
     context: &Context,
     bundle: &WerfBundle,
     status: WerfBundleStatus,
-) -> Result<(), ApiError> {
+) -> Result<Next, ApiError> {
     if bundle.status.as_ref() == Some(&status) {
-        return Ok(());
+        return Ok(Next::Continue);
     }
     let suspension = status::suspension(bundle, &status);
-    store(context, bundle, status)
+    let next = store(context, bundle, status)
         .instrument(span_of_run(Part::PatchStatus, bundle))
         .await?;
     if let Some(suspension) = suspension {
@@ -155,15 +155,15 @@ pub(super) async fn patch_status(
         };
         events::tell(&context.recorder, bundle, None, reason, note).await;
     }
-    Ok(())
+    Ok(next)
 }
 
-/// Stores a status, whatever is stored.
+/// Stores a status, whatever is stored; goes on with what it stored.
 pub(super) async fn store(
     context: &Context,
     bundle: &WerfBundle,
     status: WerfBundleStatus,
-) -> Result<(), ApiError> {
-    bundles::store_status(&context.client, bundle, status).await?;
-    Ok(())
+) -> Result<Next, ApiError> {
+    let stored = bundles::store_status(&context.client, bundle, status).await?;
+    Ok(Next::With(Box::new(stored)))
 }

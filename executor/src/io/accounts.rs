@@ -42,29 +42,21 @@ impl Missing {
 /// Checks that a Job can run as `name` in `namespace`.
 pub async fn check(client: &Client, namespace: &str, name: &str) -> Result<(), Missing> {
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
-    if find("read the ServiceAccount", accounts.get_metadata(name))
-        .await?
-        .is_none()
-    {
-        let namespaces: Api<Namespace> = Api::all(client.clone());
-        let found = find("read the namespace", namespaces.get_metadata(namespace)).await?;
-        return Err(match found {
-            None => Missing::Namespace(namespace.to_owned()),
-            // Its contents go first.
-            Some(found) if found.metadata.deletion_timestamp.is_some() => {
-                Missing::NamespaceLeaving(namespace.to_owned())
-            }
-            Some(_) => Missing::ServiceAccount {
-                name: name.to_owned(),
-                namespace: namespace.to_owned(),
-            },
-        });
-    }
     let namespaces: Api<Namespace> = Api::all(client.clone());
-    match find("read the namespace", namespaces.get_metadata(namespace)).await? {
-        Some(found) if found.metadata.deletion_timestamp.is_some() => {
+    let (account, place) = futures::try_join!(
+        find("read the ServiceAccount", accounts.get_metadata(name)),
+        find("read the namespace", namespaces.get_metadata(namespace)),
+    )?;
+    match (place, account) {
+        (None, _) => Err(Missing::Namespace(namespace.to_owned())),
+        // Its contents go first.
+        (Some(place), _) if place.metadata.deletion_timestamp.is_some() => {
             Err(Missing::NamespaceLeaving(namespace.to_owned()))
         }
-        _ => Ok(()),
+        (Some(_), None) => Err(Missing::ServiceAccount {
+            name: name.to_owned(),
+            namespace: namespace.to_owned(),
+        }),
+        (Some(_), Some(_)) => Ok(()),
     }
 }

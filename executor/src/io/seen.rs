@@ -11,7 +11,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use tokio::time::Instant;
 use werf_shared::bundle::BundleKey;
 
-use super::watch::Watched;
+use super::watched::Watched;
 use crate::decide::release::{self, Release};
 
 /// How old the index may be. Building it looks at every bundle, and passes come in crowds.

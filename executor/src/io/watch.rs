@@ -9,7 +9,6 @@ use std::time::Duration;
 use futures::StreamExt;
 use k8s_openapi::api::batch::v1::Job;
 use kube::api::PartialObjectMeta;
-use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{Controller, controller, watcher};
@@ -17,10 +16,12 @@ use kube::{Api, Client, ResourceExt};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
-use werf_shared::bundle::{BundleKey, WerfBundle};
+use werf_shared::bundle::BundleKey;
 use werf_shared::error::{Class, chain};
 use werf_shared::names::{OPERATOR, annotation, label};
 use werf_shared::readiness::ReadinessHandle;
+
+use super::watched::Watched;
 
 /// When to look at a bundle again without being told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,9 +37,6 @@ pub trait Failure: std::error::Error + Send + Sync + 'static {
     /// What it means for trying again.
     fn class(&self) -> Class;
 }
-
-/// A bundle as it is watched: perhaps not decodable.
-pub type Watched = DeserializeGuard<WerfBundle>;
 
 /// Passes at the same time. They wait for the apiserver most of the time, and client and apiserver
 /// both limit more tightly than processors do.

@@ -1,18 +1,23 @@
 //! What callers see who wait for a bundle: its state in their words, and what became of a request.
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use futures::Stream;
+use kube::Client;
 use kube::runtime::reflector::{ObjectRef, Store};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use werf_proto::v1alpha1 as proto;
 use werf_proto::v1alpha1::converge_response::Result as Came;
 use werf_shared::bundle::condition::{self, ConditionType};
+use werf_shared::bundle::status::JobStatus;
 use werf_shared::bundle::{BundleKey, WerfBundle};
 
-use super::{LOOK, trace_id_of};
-use crate::io::watch::Watched;
+use super::{LOOK, failed, trace_id_of};
+use crate::io::api::ApiError;
+use crate::io::bundles;
+use crate::io::watched::Watched;
 
 /// The answer about a request whose run is the bundle's current one.
 pub(super) fn answer(bundle: &WerfBundle, result: Came) -> proto::ConvergeResponse {
@@ -52,23 +57,35 @@ pub(super) type States =
 /// Streams a bundle's states until nothing is active or waiting, it is gone, or the process stops.
 /// States that follow each other faster than the caller reads are skipped.
 pub(super) fn stream(
+    client: Client,
     bundles: Store<Watched>,
-    key: &BundleKey,
+    key: BundleKey,
     shutdown: CancellationToken,
 ) -> States {
     let reference = ObjectRef::<Watched>::new(&key.name).within(&key.namespace);
+    let eye = Arc::new((client, bundles, key, reference, shutdown));
     let unfolded = futures::stream::unfold((None, false), move |(told, over)| {
-        let (bundles, reference, shutdown) = (bundles.clone(), reference.clone(), shutdown.clone());
+        let eye = Arc::clone(&eye);
         async move {
+            let (client, bundles, key, reference, shutdown) = &*eye;
             if over {
                 return None;
             }
             loop {
-                let bundle = bundles.get(&reference)?.0.clone().ok()?;
-                let state = state(&bundle);
+                let bundle = bundles.get(reference)?.0.clone().ok()?;
+                let seen = state(&bundle);
                 let over = at_rest(&bundle);
-                if told.as_ref() != Some(&state) {
-                    return Some((Ok(state.clone()), (Some(state), over)));
+                if told.as_ref() != Some(&seen) {
+                    return Some(match log_of(client, key, &bundle).await {
+                        Ok(log_tail) => {
+                            let state = proto::WatchBundleResponse {
+                                log_tail,
+                                ..seen.clone()
+                            };
+                            (Ok(state), (Some(seen), over))
+                        }
+                        Err(error) => (Err(failed(&error)), (told, true)),
+                    });
                 }
                 tokio::select! {
                     () = tokio::time::sleep(LOOK) => {}
@@ -80,6 +97,17 @@ pub(super) fn stream(
     Box::pin(unfolded)
 }
 
+/// The log's end, where a Job has ended; the watch keeps none.
+async fn log_of(client: &Client, key: &BundleKey, seen: &WerfBundle) -> Result<String, ApiError> {
+    let status = seen.status.as_ref().and_then(|s| s.last_job_status);
+    if !matches!(status, Some(JobStatus::Succeeded | JobStatus::Failed)) {
+        return Ok(String::new());
+    }
+    let status = bundles::get(client, key).await?.and_then(|b| b.status);
+    Ok(status.and_then(|s| s.last_job_logs).unwrap_or_default())
+}
+
+/// The state without the log.
 fn state(bundle: &WerfBundle) -> proto::WatchBundleResponse {
     let status = bundle.status.clone().unwrap_or_default();
     let ready = condition::find(&status.conditions, ConditionType::Ready);
@@ -94,7 +122,7 @@ fn state(bundle: &WerfBundle) -> proto::WatchBundleResponse {
             .last_job_status
             .map_or("", |job| job.as_str())
             .to_owned(),
-        log_tail: status.last_job_logs.unwrap_or_default(),
+        log_tail: String::new(),
     }
 }
 
