@@ -117,8 +117,11 @@ async fn looking_around(person: &Person<'_>) -> anyhow::Result<()> {
         .sees(DESCRIBE, &["ETag support not detected"])
         .await?;
 
-    let secret = "kubectl create secret docker-registry registry-creds -n $NS --docker-server=registry.example.com --docker-username=user --docker-password=pass --dry-run=client -o yaml | kubectl apply -f -";
-    person.does(&[secret]).await?;
+    let password = format!("{:032x}", rand::random::<u128>());
+    let secret = format!(
+        "kubectl create secret docker-registry registry-creds -n $NS --docker-server=registry.example.com --docker-username=user --docker-password={password} --dry-run=client -o yaml | kubectl apply -f -"
+    );
+    person.does(&[&secret]).await?;
     let decoded = r"kubectl get secret registry-creds -n $NS -o jsonpath='{.data.\.dockerconfigjson}' | base64 -d";
     person.sees(decoded, &["registry.example.com"]).await?;
     let top = "kubectl get pods -n $NS -l control-plane=controller-manager -o name | head -1 | xargs kubectl describe -n $NS";

@@ -90,7 +90,7 @@ async fn jobs_run_where_pods_have_to_be_restricted() -> anyhow::Result<()> {
 
         let secret = json!({"apiVersion": "v1", "kind": "Secret",
             "metadata": {"name": "secrets", "namespace": tenant.namespace},
-            "stringData": {"values.yaml": "password: correct-horse\n"}});
+            "stringData": {"values.yaml": format!("password: {:032x}\n", rand::random::<u128>())}});
         tenant.apply(&secret).await?;
         tenant.publish("v1.0.0").await?;
         tenant
