@@ -1,7 +1,12 @@
 //! The workloads beyond those of the design notes: what people ask a bundle for.
 
+use std::time::Duration;
+
+use anyhow::Context as _;
+use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
+use werf_shared::clock;
 use werf_shared::names::wish;
 
 use super::{BUNDLE, Stage, text};
@@ -10,6 +15,9 @@ use crate::faults::plan::Workload;
 
 /// Another bundle, of the same release.
 const SECOND: &str = "second";
+
+/// How often the clock is looked at.
+const LOOK: Duration = Duration::from_millis(50);
 
 impl Stage<'_> {
     pub(super) async fn play_more(&self, workload: Workload) -> anyhow::Result<()> {
@@ -53,12 +61,28 @@ impl Stage<'_> {
                 self.accepted(&app, "v1.0.0").await?;
                 self.until("a Job runs", |world| world.all(Kind::Job).any(may_run))
                     .await?;
+                self.is_older_than_what_comes().await?;
                 let second = self.make(SECOND, json!({})).await?;
                 self.accepted(&second, "v1.0.0").await?;
                 self.until("the second one is told", is_second_told).await?;
                 self.jobs_end.send_replace(true);
             }
             _ => {}
+        }
+        Ok(())
+    }
+
+    /// Waits until a bundle that is made now is younger than the first: times of creation are whole
+    /// seconds.
+    async fn is_older_than_what_comes(&self) -> anyhow::Result<()> {
+        let world = self.until("it is seen", |world| {
+            world.get(Kind::Bundle, BUNDLE).is_some()
+        });
+        let world = world.await?;
+        let bundle = world.get(Kind::Bundle, BUNDLE).context("no bundle")?;
+        let created: Timestamp = text(bundle, "/metadata/creationTimestamp").parse()?;
+        while clock::now().as_second() <= created.as_second() {
+            tokio::time::sleep(LOOK).await;
         }
         Ok(())
     }
