@@ -22,11 +22,14 @@ async fn values_are_applied_and_secrets_stay_secret() -> anyhow::Result<()> {
         tenant.apply(&sources("Good-morning")).await?;
         tenant.publish("v1.0.0").await?;
         tenant
-            .follow(json!({"converge": {"valuesFrom": [
-                {"configMapRef": {"name": "config"}},
-                {"secretRef": {"name": "secrets"}},
-                {"configMapRef": {"name": "absent"}, "optional": true},
-            ]}}))
+            // Long, so that only the request has the values read again.
+            .follow(
+                json!({"registry": {"pollInterval": "1h"}, "converge": {"valuesFrom": [
+                    {"configMapRef": {"name": "config"}},
+                    {"secretRef": {"name": "secrets"}},
+                    {"configMapRef": {"name": "absent"}, "optional": true},
+                ]}}),
+            )
             .await?;
         tenant.synced("v1.0.0").await?;
         let page = tenant.page().await?;
