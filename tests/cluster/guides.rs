@@ -6,6 +6,7 @@ use serde_json::json;
 use testbed::operator::NAMESPACE;
 
 use crate::tenant::in_namespace;
+use crate::turn::MY_APP;
 
 mod person;
 
@@ -41,6 +42,7 @@ fn config(name: &str, namespace: &str, replicas: u8) -> String {
 #[tokio::test]
 async fn the_commands_of_the_guides_show_what_they_say() -> anyhow::Result<()> {
     in_namespace("guides", async |tenant| {
+        let _mine = MY_APP.lock().await;
         let person = Person { tenant };
         tenant.publish("v1.0.0").await?;
         quick_start(&person).await?;

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::tenant::{Tenant, in_namespace};
+use crate::turn::MY_APP;
 use testbed::operator::checkout;
 
 fn url(url: &str) -> Value {
@@ -100,6 +101,7 @@ async fn bad_bundles_are_refused_with_the_name_of_the_field() -> anyhow::Result<
 #[tokio::test]
 async fn good_bundles_are_taken_and_fresh_ones_are_not_ready() -> anyhow::Result<()> {
     in_namespace("taking", async |tenant| {
+        let _mine = MY_APP.lock().await;
         for name in ["production", "k8s-werf-operator-go-system"] {
             tenant
                 .apply(

@@ -10,6 +10,10 @@ use tokio::sync::{
 /// Tests at the same time; they share two cores with the cluster.
 const AT_ONCE: usize = 8;
 
+/// Held by whoever has a bundle `my-app` in the operator's own namespace, where examples and guides have
+/// it.
+pub(crate) static MY_APP: LazyLock<Mutex<()>> = LazyLock::new(Mutex::default);
+
 static PEACE: LazyLock<Arc<RwLock<()>>> = LazyLock::new(Arc::default);
 static ROOM: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(AT_ONCE)));
 static ROUGH: LazyLock<Mutex<Weak<OwnedRwLockWriteGuard<()>>>> = LazyLock::new(Mutex::default);
