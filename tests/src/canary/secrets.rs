@@ -16,9 +16,10 @@ static RANDOM: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new("[0-9a-f]{1
 /// A word that may be base64 of something random.
 static WORD: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new("[A-Za-z0-9+/]{20,}=*").ok());
 
-/// The word in a tag that has the scripted werf print what follows it; such a secret is everywhere on
-/// purpose, and whoever made it looks after it.
-static SPOKEN: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new("canary([0-9a-f]{16,})").ok());
+/// The word in a tag that has the scripted werf print what follows it, as it is or in base64; such a
+/// secret is everywhere on purpose, and whoever made it looks after it.
+static SPOKEN: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new("canary([A-Za-z0-9+/]{16,}=*)").ok());
 
 /// Before every object that the apiserver stores as protobuf.
 const MAGIC: &[u8] = b"k8s\0";
@@ -95,7 +96,10 @@ impl Secrets {
                 .starts_with("etcd /registry/werf.io/werfbundles/");
             if let Some(spoken) = SPOKEN.as_ref().filter(|_| bundle) {
                 let found = spoken.captures_iter(&record.bytes);
-                secrets.spoken.extend(found.map(|found| found[1].to_vec()));
+                secrets.spoken.extend(found.flat_map(|found| {
+                    let inside = STANDARD.decode(&found[1]).unwrap_or_default();
+                    [runs(&found[1]), runs(&inside)].concat()
+                }));
             }
         }
         for record in records {
@@ -250,12 +254,16 @@ mod tests {
 
     #[test]
     fn a_secret_that_a_tag_has_werf_print_is_not_looked_for() {
-        let bundle = Record {
-            place: "etcd /registry/werf.io/werfbundles/a/app".to_owned(),
-            bytes: format!("{{\"tag\":\"v1.0.0-canary{PASSWORD}\"}}").into_bytes(),
-        };
-        let records = [stored("a/s", None, "p", PASSWORD.as_bytes()), bundle];
-        let secrets = Secrets::of(&records);
-        assert_eq!((secrets.canaries().count(), secrets.spoken()), (0, 1));
+        let encoded = STANDARD.encode(format!("xy{PASSWORD}z"));
+        for printed in [PASSWORD, &encoded] {
+            let bundle = Record {
+                place: "etcd /registry/werf.io/werfbundles/a/app".to_owned(),
+                bytes: format!("{{\"tag\":\"v1.0.0-canary{printed}\"}}").into_bytes(),
+            };
+            let records = [stored("a/s", None, "p", PASSWORD.as_bytes()), bundle];
+            let secrets = Secrets::of(&records);
+            let found = (secrets.canaries().count(), secrets.spoken());
+            assert_eq!(found, (0, 1), "{printed}");
+        }
     }
 }
