@@ -131,7 +131,9 @@ impl View {
         view
     }
 
-    /// RFC 3986 section 2.1.
+    /// RFC 3986 section 2.1. A `%` that stands for itself, as none does in what was encoded, takes the two
+    /// characters after it along if they are hexadecimal digits; a secret that was percent-encoded and
+    /// begins there is not found.
     fn percent_decoded(&self) -> Self {
         let mut view = Self::with_room_for(self);
         let mut at = 0;
