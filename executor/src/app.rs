@@ -20,6 +20,7 @@ use crate::args::Config;
 use crate::converge::{self, Context, Rooms, orphans};
 use crate::io::events::Recorder;
 use crate::io::inputs_key;
+use crate::io::just_stored::JustStored;
 use crate::io::seen::Seen;
 use crate::io::watch::BundleWatch;
 use crate::metrics::ConvergeMetrics;
@@ -70,6 +71,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
                 .context("cannot prepare the key for hashing inputs")?;
             let watch = BundleWatch::new(&client);
             let recorder = Recorder::new(client.clone());
+            let just_stored = JustStored::default();
             let context = Arc::new(Context {
                 client: client.clone(),
                 recorder: recorder.clone(),
@@ -78,9 +80,16 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
                 metrics,
                 allow_insecure_registries,
                 seen: Seen::new(watch.store()),
+                just_stored: just_stored.clone(),
                 rooms: Rooms::default(),
             });
-            let receiver = Receiver::new(client, recorder, watch.store(), shutdown.clone());
+            let receiver = Receiver::new(
+                client,
+                recorder,
+                watch.store(),
+                just_stored,
+                shutdown.clone(),
+            );
             let service =
                 ExecutorServiceServer::new(receiver).max_decoding_message_size(MAX_MESSAGE_BYTES);
             let serving = grpc::serve(
@@ -100,9 +109,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
                 }
             };
             let passes = watch.run(
-                move |key| {
+                move |key, told: Option<String>| {
                     let context = Arc::clone(&context);
-                    async move { Box::pin(converge::pass(&context, &key)).await }
+                    async move { Box::pin(converge::pass(&context, &key, told.as_deref())).await }
                 },
                 watches,
                 orphaned,

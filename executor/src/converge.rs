@@ -16,6 +16,7 @@ use crate::decide::plan::{self, Situation};
 use crate::io::api::ApiError;
 use crate::io::bundles;
 use crate::io::events::Recorder;
+use crate::io::just_stored::JustStored;
 use crate::io::seen::Seen;
 use crate::io::sources::FetchError;
 use crate::io::watch::{Again, Failure};
@@ -65,6 +66,8 @@ pub struct Context {
     pub allow_insecure_registries: bool,
     /// The bundles as last seen.
     pub seen: Seen,
+    /// What passes and calls have stored, until it is told.
+    pub just_stored: JustStored,
     /// Room for what takes much memory.
     pub rooms: Rooms,
 }
@@ -105,9 +108,14 @@ enum Next {
     Rest(Again),
 }
 
-/// Takes a bundle as far as it goes now.
-pub async fn pass(context: &Context, key: &BundleKey) -> Result<Again, ConvergeError> {
-    let mut next = Next::Continue;
+/// Takes a bundle as far as it goes now. `told` is the version of it that the watch told last.
+pub async fn pass(
+    context: &Context,
+    key: &BundleKey,
+    told: Option<&str>,
+) -> Result<Again, ConvergeError> {
+    let stored = context.just_stored.take(key, told);
+    let mut next = stored.map_or(Next::Continue, |stored| Next::With(Box::new(stored)));
     for _ in 0..STEPS {
         let (found, just_claimed) = match next {
             Next::Continue => (bundles::get(&context.client, key).await?, false),

@@ -6,6 +6,7 @@ pub mod bundles;
 pub mod events;
 pub mod inputs_key;
 pub mod jobs;
+pub mod just_stored;
 pub mod logs;
 pub mod pages;
 pub mod seen;

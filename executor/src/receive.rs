@@ -25,6 +25,7 @@ use crate::decide::rollback;
 use crate::io::api::ApiError;
 use crate::io::bundles;
 use crate::io::events::{self, Reason, Recorder};
+use crate::io::just_stored::JustStored;
 use crate::io::watched::Watched;
 use crate::seeded::{self, Bug};
 
@@ -45,22 +46,25 @@ pub struct Receiver {
     client: Client,
     recorder: Recorder,
     bundles: Store<Watched>,
+    just_stored: JustStored,
     shutdown: CancellationToken,
 }
 
 impl Receiver {
-    /// A receiver that stores through `client`, tells people through `recorder` and answers waiting
-    /// callers from `bundles`.
+    /// A receiver that stores through `client`, keeps in `just_stored` what it stored, tells people
+    /// through `recorder` and answers waiting callers from `bundles`.
     pub fn new(
         client: Client,
         recorder: Recorder,
         bundles: Store<Watched>,
+        just_stored: JustStored,
         shutdown: CancellationToken,
     ) -> Self {
         Self {
             client,
             recorder,
             bundles,
+            just_stored,
             shutdown,
         }
     }
@@ -104,7 +108,7 @@ impl Receiver {
             if let (Some(bundle), Some(status)) = (bundle, status) {
                 let ended = ended(&bundle, &status);
                 let about = ended.is_some().then(|| bundle.clone());
-                match store_wish(&self.client, bundle, *status).await {
+                match self.store_wish(bundle, *status).await {
                     Ok(()) => {
                         if let Some(about) = about {
                             self.tell_end(&about, ended).await;
@@ -170,6 +174,7 @@ impl Receiver {
             let ended = ended(&bundle, &status);
             match bundles::store_status(&self.client, &bundle, *status).await {
                 Ok(stored) => {
+                    self.just_stored.keep(&stored);
                     info!(force = wish.force, "Deployment requested");
                     self.tell_end(&bundle, ended).await;
                     return self.await_run(&key, &stored).await;
@@ -179,6 +184,29 @@ impl Receiver {
             }
         }
         Err(overtaken())
+    }
+
+    /// Stores what was announced; only then it is acknowledged.
+    async fn store_wish(
+        &self,
+        mut bundle: WerfBundle,
+        status: WerfBundleStatus,
+    ) -> Result<(), ApiError> {
+        let client = &self.client;
+        if seeded::has(Bug::AcknowledgedBeforeStored) {
+            let client = client.clone();
+            #[expect(clippy::disallowed_methods, reason = "a bug on purpose")]
+            tokio::spawn(async move { bundles::store_status(&client, &bundle, status).await });
+            return Ok(());
+        }
+        if seeded::has(Bug::EtagBeforeTag) {
+            let mut etag_alone = bundle.status.clone().unwrap_or_default();
+            etag_alone.last_etag.clone_from(&status.last_etag);
+            bundle = bundles::store_status(client, &bundle, etag_alone).await?;
+        }
+        let stored = bundles::store_status(client, &bundle, status).await?;
+        self.just_stored.keep(&stored);
+        Ok(())
     }
 
     async fn tell_end(&self, bundle: &WerfBundle, ended: Option<String>) {
@@ -288,27 +316,6 @@ impl ExecutorService for Receiver {
 /// What people are told if this status ends a rollback.
 fn ended(bundle: &WerfBundle, status: &WerfBundleStatus) -> Option<String> {
     rollback::ended(bundle.status.as_ref()?, status)
-}
-
-/// Stores what was announced; only then it is acknowledged.
-async fn store_wish(
-    client: &Client,
-    mut bundle: WerfBundle,
-    status: WerfBundleStatus,
-) -> Result<(), ApiError> {
-    if seeded::has(Bug::AcknowledgedBeforeStored) {
-        let client = client.clone();
-        #[expect(clippy::disallowed_methods, reason = "a bug on purpose")]
-        tokio::spawn(async move { bundles::store_status(&client, &bundle, status).await });
-        return Ok(());
-    }
-    if seeded::has(Bug::EtagBeforeTag) {
-        let mut etag_alone = bundle.status.clone().unwrap_or_default();
-        etag_alone.last_etag.clone_from(&status.last_etag);
-        bundle = bundles::store_status(client, &bundle, etag_alone).await?;
-    }
-    bundles::store_status(client, &bundle, status).await?;
-    Ok(())
 }
 
 /// The span of a call, in the trace of its caller. Made after the message was parsed, so that nothing

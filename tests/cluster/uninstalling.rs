@@ -1,10 +1,10 @@
 //! What a bundle takes with it when it is deleted, and what it leaves.
 
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Secret, Service};
+use k8s_openapi::api::core::v1::{Pod, Secret, Service};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
-use serde_json::json;
+use serde_json::{Value, json};
 use werf_shared::bundle::WerfBundleStatus;
 use werf_shared::bundle::status::JobStatus;
 
@@ -138,6 +138,43 @@ async fn with_its_namespace_gone_nothing_is_left_to_uninstall() -> anyhow::Resul
             .kubectl(&["delete", "namespace", &target])
             .await?;
         tenant.delete().await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_bundle_says_which_job_it_waits_for_when_that_does_not_go() -> anyhow::Result<()> {
+    in_namespace("held-up", async |tenant| {
+        let pods: Api<Pod> = Api::namespaced(tenant.bed.client.clone(), &tenant.namespace);
+        let hold = async |finalizers: Value| {
+            let held = Patch::Merge(json!({"metadata": {"finalizers": finalizers}}));
+            let running = pods.list(&ListParams::default()).await?.items;
+            for pod in &running {
+                let params = PatchParams::default();
+                pods.patch(&pod.name_any(), &params, &held).await?;
+            }
+            anyhow::Ok(!running.is_empty())
+        };
+        tenant.publish("v1.0.0-slow5m").await?;
+        tenant.follow(json!({})).await?;
+        let job = tenant.running().await?.active_job_name.unwrap_or_default();
+        tenant
+            .eventually("its Pod is held", async || {
+                hold(json!(["example.com/held"])).await
+            })
+            .await?;
+        begin_to_delete(tenant).await?;
+        let told = tenant
+            .until("it says what it waits for", |status| {
+                ready(status).0 == "Leaving"
+            })
+            .await;
+        hold(Value::Null).await?;
+        let told = told?;
+        let (_, message) = ready(&told);
+        let named = format!("Waiting for Job {job} in namespace {}", tenant.namespace);
+        assert!(message.starts_with(&named), "{message}");
+        gone(tenant).await
     })
     .await
 }

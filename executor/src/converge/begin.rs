@@ -85,10 +85,9 @@ pub(super) async fn begin(context: &Context, bundle: &WerfBundle) -> Result<Next
     }
     let target = &settings.target_namespace;
     // They do not depend on each other, and a new tag waits for them.
-    let (found, access, swept) = futures::join!(
+    let (found, access) = futures::join!(
         accounts::check(&context.client, target, &settings.service_account),
         resolve_access(context, bundle, &settings),
-        sweep(context, &uid, &stored),
     );
     if let Err(missing) = found {
         return match missing {
@@ -102,7 +101,6 @@ pub(super) async fn begin(context: &Context, bundle: &WerfBundle) -> Result<Next
     if let Err((reason, message)) = access? {
         return cannot_prepare_saying(context, bundle, reason, message).await;
     }
-    swept?;
     let name = bundle.name_any();
     let job_name = |run, attempt| names::job(&name, &tag, &uid, run, attempt);
     let claimed = match step {
@@ -129,16 +127,16 @@ pub(super) async fn begin(context: &Context, bundle: &WerfBundle) -> Result<Next
     })
 }
 
-/// Removes Jobs that were created and never let run, left by replicas that died in between.
-async fn sweep(
-    context: &Context,
-    uid: &str,
-    status: &WerfBundleStatus,
-) -> Result<(), ConvergeError> {
+/// Removes Jobs of earlier runs that were created and never let run, left by replicas that died in
+/// between.
+pub(super) async fn sweep(context: &Context, bundle: &WerfBundle) -> Result<(), ConvergeError> {
+    let default = WerfBundleStatus::default();
+    let status = bundle.status.as_ref().unwrap_or(&default);
     // Before its first run a bundle has no Jobs.
-    if status.run == 0 {
+    if (status.run, status.attempt) <= (1, 1) {
         return Ok(());
     }
+    let uid = &bundle.uid().unwrap_or_default();
     let left_over = |job: &Job| outcome::is_left_over(job, status);
     for job in jobs::of_bundle(&context.client, uid, left_over).await? {
         // Who let it run since has moved the bundle on as well; then there is nothing to begin.

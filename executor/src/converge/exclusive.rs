@@ -1,8 +1,10 @@
 //! One run at a time per release: asks, for a suspended Job, whether it may be let run. See
 //! `docs/ARCHITECTURE.md` for why two never are.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::batch::v1::Job;
-use kube::ResourceExt;
+use kube::{Client, ResourceExt};
 use tracing::info;
 use werf_shared::bundle::{BundleKey, WerfBundle};
 use werf_shared::names::{self, annotation};
@@ -46,8 +48,27 @@ pub(super) fn heir(context: &Context, bundle: &WerfBundle, release: &Release) ->
     )
 }
 
-/// Asks for a Job that exists and is suspended. The look begins after the Job was created, and is one
-/// of the apiserver's newest state.
+/// The same for a Job that is to uninstall the release, found by the other Jobs of the release and read
+/// anew: who has deployed it meanwhile may not be seen yet.
+pub(super) async fn heir_by_jobs(
+    client: &Client,
+    bundle: &WerfBundle,
+    job: &Job,
+    release: &Release,
+) -> Result<Option<BundleKey>, ApiError> {
+    let others = jobs::ever_of_release(client, release, job).await?;
+    let named: BTreeSet<BundleKey> = others.iter().filter_map(bundle_of).collect();
+    for key in named {
+        let found = bundles::get(client, &key).await?;
+        let heir = release::heir(bundle, release, found.iter());
+        if heir.is_some() {
+            return Ok(heir);
+        }
+    }
+    Ok(None)
+}
+
+/// Asks for a Job that exists and is suspended. The look is at a moment after the Job was created.
 pub(super) async fn ask(
     context: &Context,
     bundle: &WerfBundle,
@@ -95,7 +116,7 @@ async fn others(
 ) -> Result<InTheWay, ApiError> {
     let counts = |other: &Job| release::found(own, other) != Found::Past;
     let mut found = InTheWay::default();
-    for other in jobs::of_release(&context.client, release, counts).await? {
+    for other in jobs::of_release(&context.client, release, own, counts).await? {
         if release::found(own, &other) == Found::Suspended {
             match holder(context, bundle, &other).await? {
                 Holder::Nobody if remove(context, &other).await? => continue,
@@ -160,3 +181,6 @@ fn waiting_for(others: &[Job], release: &Release) -> String {
         });
     format!("Job {job}{of} still works on release {name} in namespace {namespace}")
 }
+
+#[cfg(test)]
+mod tests;

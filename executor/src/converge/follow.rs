@@ -8,7 +8,7 @@ use werf_shared::clock;
 use werf_shared::telemetry::propagation;
 
 use super::attend::attend;
-use super::begin::{resolve_access, resolve_values};
+use super::begin::{resolve_access, resolve_values, sweep};
 use super::exclusive::{self, Answer};
 use super::record::{record, record_removed};
 use super::settle::{cannot_prepare, cannot_prepare_saying, patch_status, step_back};
@@ -283,7 +283,10 @@ async fn let_run(
         note.push_str("; werf cannot present the client certificate of registry.certSecretRef");
     }
     let made = Some((namespace.as_str(), name.as_str()));
-    events::tell(&context.recorder, bundle, made, Reason::JobCreated, &note).await;
+    // What was left over of this release is gone by now; what else was is in nobody's way.
+    let telling = events::tell(&context.recorder, bundle, made, Reason::JobCreated, &note);
+    let ((), swept) = futures::join!(telling, Box::pin(sweep(context, bundle)));
+    swept?;
     Ok(Next::Rest(Again::After(LOOK_AGAIN)))
 }
 

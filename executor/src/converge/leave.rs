@@ -9,7 +9,7 @@ use werf_shared::bundle::{BundleKey, WerfBundle, WerfBundleStatus};
 use werf_shared::{clock, names};
 
 use super::exclusive::{self, Answer};
-use super::settle::{patch_status, store};
+use super::settle::{patch_status, rest, store};
 use super::{Context, ConvergeError, LEAVING, LOOK_AGAIN, Next, PREPARE_AGAIN};
 use crate::decide::job::BundleIdentity;
 use crate::decide::job::dismiss;
@@ -176,7 +176,14 @@ async fn wait(
         name: release.name.clone(),
     };
     let why = match exclusive::ask(context, bundle, job, &named).await? {
-        Answer::Granted => return Ok(None),
+        Answer::Granted => {
+            let heir = exclusive::heir_by_jobs(&context.client, bundle, job, &named).await?;
+            return match heir {
+                None => Ok(None),
+                // The watch will show it, too, and then the bundle is let go.
+                Some(_) => remove(context, bundle, vec![job]).await.map(Some),
+            };
+        }
         Answer::Wait(why) => why,
         Answer::StepBack(why) => {
             jobs::delete_as_seen(&context.client, job).await?;
@@ -278,11 +285,9 @@ async fn remove(
     bundle: &WerfBundle,
     left: Vec<&Job>,
 ) -> Result<Next, ConvergeError> {
-    for job in left
-        .into_iter()
-        .filter(|job| job.metadata.deletion_timestamp.is_none())
-    {
-        jobs::delete(&context.client, job).await?;
+    let stay = |job: &&&Job| job.metadata.deletion_timestamp.is_none();
+    for job in left.iter().filter(stay) {
+        jobs::delete(&context.client, *job).await?;
         let key = BundleKey::of(bundle);
         info!(
             bundle.namespace = %key.namespace,
@@ -293,6 +298,9 @@ async fn remove(
     }
     // Whoever comes next under this name must not meet a Pod of ours. The end of a Job is told by a
     // watch.
+    if let Some(standing) = uninstall::held_up(&left, clock::now()) {
+        rest(context, bundle, &standing).await?;
+    }
     Ok(Next::Rest(Again::After(PREPARE_AGAIN)))
 }
 

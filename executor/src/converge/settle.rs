@@ -110,6 +110,7 @@ pub(super) async fn rest(
             Again::After(at.duration_since(now).try_into().unwrap_or(Duration::ZERO))
         }
         Standing::Nothing(_)
+        | Standing::Leaving(_)
         | Standing::Uninstalling(_)
         | Standing::Deploying
         | Standing::UpToDate
@@ -165,5 +166,6 @@ pub(super) async fn store(
     status: WerfBundleStatus,
 ) -> Result<Next, ApiError> {
     let stored = bundles::store_status(&context.client, bundle, status).await?;
+    context.just_stored.keep(&stored);
     Ok(Next::With(Box::new(stored)))
 }

@@ -55,6 +55,8 @@ pub enum Standing {
     Retrying(Timestamp),
     /// The last attempt failed and was the last one allowed.
     GivenUp,
+    /// The bundle is going, and waits until its Jobs are gone.
+    Leaving(String),
     /// The bundle is going, and its release is being uninstalled.
     Uninstalling(String),
     /// That has failed so far, or cannot begin; tried again without end.
@@ -303,7 +305,7 @@ pub fn settle(bundle: &WerfBundle, standing: &Standing, now: Timestamp) -> WerfB
             }
         }
         Standing::Uninstalling(_) => clear_error(&mut status, &[Stage::Uninstalling]),
-        Standing::Deploying | Standing::Nothing(_) => {}
+        Standing::Deploying | Standing::Leaving(_) | Standing::Nothing(_) => {}
     }
     summarize(&mut status, bundle, standing, now);
     status

@@ -1,7 +1,9 @@
 //! What a bundle that is being deleted leaves behind, and how far it has come with it.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
 use werf_shared::bundle::status::{JobStatus, TriedRelease, Uninstall};
 use werf_shared::bundle::{DeletionPolicy, WerfBundle, WerfBundleStatus};
 
@@ -40,6 +42,23 @@ fn before_it_was_recorded(bundle: &WerfBundle, status: &WerfBundleStatus) -> Opt
             .filter(|name| !name.is_empty())
             .unwrap_or_else(|| "default".to_owned()),
     })
+}
+
+/// A Job that is removed is gone with its Pod, which has half a minute to stop, unless something holds
+/// them.
+const GONE_WITHIN: SignedDuration = SignedDuration::from_mins(1);
+
+/// What is told of a bundle that is being deleted once its removed Jobs take longer than that.
+pub fn held_up(left: &[&Job], now: Timestamp) -> Option<Standing> {
+    let held = left.iter().find(|job| {
+        let removed = job.metadata.deletion_timestamp.as_ref();
+        removed.is_some_and(|removed| now.duration_since(removed.0) > GONE_WITHIN)
+    })?;
+    let (name, namespace) = (held.name_any(), held.namespace().unwrap_or_default());
+    Some(Standing::Leaving(format!(
+        "Waiting for Job {name} in namespace {namespace} to be gone with its Pods, which may be on a lost \
+         node or have a finalizer"
+    )))
 }
 
 /// What an attempt to uninstall needs next.

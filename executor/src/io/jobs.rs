@@ -6,6 +6,7 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use kube::api::{
     DeleteParams, ListParams, ObjectList, Patch, PatchParams, PostParams, Preconditions,
+    VersionMatch,
 };
 use kube::core::PartialObjectMeta;
 use kube::{Api, Client, Resource, ResourceExt};
@@ -21,7 +22,7 @@ use crate::decide::obstacle::essence;
 use crate::decide::release::Release;
 
 /// Jobs that are listed at a time when all are, by what identifies them.
-const PAGE: u32 = 500;
+const PAGE: u32 = 100;
 
 /// Whole Jobs that are listed at a time: the arguments of each may be 64 KiB long.
 const JOBS_PAGE: u32 = 50;
@@ -106,20 +107,53 @@ pub async fn delete_as_seen(client: &Client, job: &Job) -> Result<(), ApiError> 
 }
 
 /// The Jobs that work on a release, or may, as far as they are `wanted`; those that have succeeded are
-/// left out where the apiserver can tell. All as they were stored at one moment after this was called.
+/// left out where the apiserver can tell. All as they were stored at one moment, at which `own` was
+/// there already.
+///
+/// The newest moment would be no better, and much slower: an apiserver that lists from its cache (1.31
+/// and newer) then waits until etcd has told it that no Job has changed, which etcd does every 100 ms
+/// (`progressRequestPeriod` in `k8s.io/apiserver/pkg/storage/cacher/progress`). With `own` it has what it
+/// needs.
 pub async fn of_release(
     client: &Client,
     release: &Release,
+    own: &Job,
     wanted: impl Fn(&Job) -> bool,
 ) -> Result<Vec<Job>, ApiError> {
-    let value = names::label_value(&release.name);
-    let params = ListParams::default()
-        .labels(&format!("{}={value}", label::RELEASE))
+    let params = with_own(release, own)
         // A field that Jobs can be selected by (pkg/registry/batch/job/strategy.go). They are kept for
         // days, and their arguments may be long.
         .fields("status.successful=0");
     let api = jobs(client, &release.namespace);
     listed("list the release's Jobs", &api, params, wanted).await
+}
+
+/// What says whose they are of all Jobs that worked on a release or may, as long as they are kept; seen as
+/// by [`of_release`].
+pub async fn ever_of_release(
+    client: &Client,
+    release: &Release,
+    own: &Job,
+) -> Result<Vec<PartialObjectMeta<Job>>, ApiError> {
+    let api = jobs(client, &release.namespace);
+    let mut params = with_own(release, own).limit(PAGE);
+    let mut found = Vec::new();
+    loop {
+        let page = call("list the release's Jobs", api.list_metadata(&params)).await?;
+        found.extend(page.items);
+        params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
+        if params.continue_token.is_none() {
+            return Ok(found);
+        }
+    }
+}
+
+fn with_own(release: &Release, own: &Job) -> ListParams {
+    let value = names::label_value(&release.name);
+    ListParams::default()
+        .matching(VersionMatch::NotOlderThan)
+        .at(&own.resource_version().unwrap_or_default())
+        .labels(&format!("{}={value}", label::RELEASE))
 }
 
 /// Lists Jobs page by page and keeps those that are wanted: there can be many of them, of any size.

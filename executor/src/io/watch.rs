@@ -1,5 +1,5 @@
 //! Watches bundles and their Jobs and says which bundle to look at. A watched object is only a
-//! hint; passes read everything anew. An object that cannot be decoded is told and skipped, and
+//! hint; passes read everything anew, except what they have stored themselves. An object that cannot be decoded is told and skipped, and
 //! delays nobody.
 
 use std::future::Future;
@@ -42,6 +42,10 @@ pub trait Failure: std::error::Error + Send + Sync + 'static {
 /// both limit more tightly than processors do.
 const CONCURRENCY: u16 = 32;
 
+/// Objects that are listed at a time. A bundle can be twenty kilobytes, and what a page takes while it is
+/// decoded, the process never gives back.
+const PAGE: u32 = 100;
+
 /// The watch of bundles, not running yet.
 pub struct BundleWatch {
     controller: Controller<Watched>,
@@ -54,7 +58,8 @@ impl BundleWatch {
         let bundles: Api<Watched> = Api::all(client.clone());
         let config = kube::runtime::controller::Config::default().concurrency(CONCURRENCY);
         Self {
-            controller: Controller::new(bundles, watcher::Config::default()).with_config(config),
+            controller: Controller::new(bundles, watcher::Config::default().page_size(PAGE))
+                .with_config(config),
             client: client.clone(),
         }
     }
@@ -64,7 +69,7 @@ impl BundleWatch {
         self.controller.store()
     }
 
-    /// Calls `pass` for each bundle that may need it, until `shutdown`. Tells `orphaned` when there may
+    /// Calls `pass` with each bundle that may need it and the version last seen of it, until `shutdown`. Tells `orphaned` when there may
     /// be Jobs whose bundle is gone, and once at the start.
     pub async fn run<P, F, E>(
         self,
@@ -74,13 +79,15 @@ impl BundleWatch {
         shutdown: CancellationToken,
     ) -> anyhow::Result<()>
     where
-        P: Fn(BundleKey) -> F + Send + Sync + 'static,
+        P: Fn(BundleKey, Option<String>) -> F + Send + Sync + 'static,
         F: Future<Output = Result<Again, E>> + Send + 'static,
         E: Failure,
     {
         let store = self.controller.store();
         let jobs: Api<PartialObjectMeta<Job>> = Api::all(self.client);
-        let ours = watcher::Config::default().labels(&format!("{}={OPERATOR}", label::MANAGED_BY));
+        let ours = watcher::Config::default()
+            .page_size(PAGE)
+            .labels(&format!("{}={OPERATOR}", label::MANAGED_BY));
         let pass = Arc::new(pass);
         let (seen, told) = (store.clone(), Arc::clone(&orphaned));
         let mut results = std::pin::pin!(
@@ -123,7 +130,7 @@ impl BundleWatch {
 
 async fn reconcile<P, F, E>(watched: Arc<Watched>, pass: Arc<P>) -> Result<Action, E>
 where
-    P: Fn(BundleKey) -> F,
+    P: Fn(BundleKey, Option<String>) -> F,
     F: Future<Output = Result<Again, E>>,
     E: Failure,
 {
@@ -133,7 +140,7 @@ where
         return Ok(Action::await_change());
     }
     let (namespace, name) = (key.namespace.clone(), key.name.clone());
-    match pass(key).await {
+    match pass(key, watched.resource_version()).await {
         Ok(Again::OnChange) => Ok(Action::await_change()),
         Ok(Again::After(delay)) => Ok(Action::requeue(delay)),
         Err(failure) => {

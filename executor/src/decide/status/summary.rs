@@ -116,6 +116,7 @@ fn view(status: &WerfBundleStatus, standing: &Standing) -> View {
             format!("Deploying {wanted}: {}; no attempts left", failure(status)),
             true,
         ),
+        Standing::Leaving(message) => syncing("Leaving", message.clone()),
         Standing::Uninstalling(message) => syncing("Uninstalling", message.clone()),
         Standing::UninstallFailed(why) => failed(super::UNINSTALL_FAILED, why.clone(), false),
         Standing::UpToDate if polling_failed => failed("PollingFailed", polling(), false),

@@ -1,5 +1,6 @@
 //! What a bundle that goes takes with it, and what people read while it does.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use werf_shared::bundle::condition::{self, ConditionType};
 use werf_shared::bundle::status::{Phase, Stage};
 
@@ -142,4 +143,26 @@ fn an_obstacle_is_told_once() {
     assert!(message.ends_with("production: no account"), "{message}");
     let again = blocked(&bundle, &release("shop"), "no account", at(30));
     assert_eq!(Some(again), bundle.status);
+}
+
+#[test]
+fn a_job_that_does_not_go_is_told_after_a_minute() {
+    let job = |name: &str, removed: Option<Timestamp>| Job {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            namespace: Some("production".to_owned()),
+            deletion_timestamp: removed.map(Time),
+            ..ObjectMeta::default()
+        },
+        ..Job::default()
+    };
+    let (fresh, held) = (job("fresh", None), job("held", Some(at(0))));
+    let left = [&fresh, &held];
+    assert_eq!(held_up(&left, at(60)), None);
+    assert_eq!(held_up(&left[..1], at(600)), None);
+    let Some(Standing::Leaving(message)) = held_up(&left, at(61)) else {
+        panic!("nothing is told");
+    };
+    let begins = "Waiting for Job held in namespace production to be gone with its Pods";
+    assert!(message.starts_with(begins), "{message}");
 }

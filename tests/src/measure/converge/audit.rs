@@ -14,7 +14,7 @@ use tokio::time::sleep;
 /// Nothing written in this time: whatever was to be done is done.
 const QUIET: Duration = Duration::from_millis(400);
 
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(6);
 
 /// The log from some moment on.
 #[derive(Debug)]
