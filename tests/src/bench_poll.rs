@@ -47,7 +47,7 @@ fn main() -> ExitCode {
 /// Not in a runtime when another process is only waited for.
 fn run(part: Option<Part>) -> anyhow::Result<()> {
     let Some(part) = part else {
-        ensure!(enter()?.success(), "the measurement failed");
+        ensure!(enter(&[])?.success(), "the measurement failed");
         return Ok(());
     };
     rustls::crypto::ring::default_provider()

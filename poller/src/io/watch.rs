@@ -33,6 +33,10 @@ pub enum WatchEvent {
     Complete(HashSet<BundleKey>),
 }
 
+/// Bundles that are listed at a time. One can be twenty kilobytes, and what a page takes while it is
+/// decoded, the process never gives back.
+const PAGE: u32 = 100;
+
 /// The watch ended although it never does.
 #[derive(Debug, thiserror::Error)]
 #[error("the watch of WerfBundles ended")]
@@ -47,7 +51,7 @@ pub fn bundles(
         Some(namespace) => Api::namespaced(client, namespace),
         None => Api::all(client),
     };
-    watcher(api, watcher::Config::default()).default_backoff()
+    watcher(api, watcher::Config::default().page_size(PAGE)).default_backoff()
 }
 
 /// Passes events on until `shutdown`.

@@ -9,16 +9,19 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use tokio::process::{Child, Command};
 
-/// Runs this program again in a network namespace of its own, which ends with it.
-pub fn enter() -> anyhow::Result<std::process::ExitStatus> {
+/// Runs this program again, with these arguments, in a network namespace of its own, which ends with it.
+pub fn enter(arguments: &[String]) -> anyhow::Result<std::process::ExitStatus> {
     std::process::Command::new("setpriv")
         .args(["--pdeathsig", "KILL", "unshare", "--net"])
         .arg(std::env::current_exe()?)
-        .args(std::env::args_os().skip(1))
+        .args(arguments)
         .arg("inside")
         .status()
         .context("cannot run setpriv and unshare")
 }
+
+/// What `deploy/base` puts into the environment of both services, and weighs.
+pub(super) const AS_DEPLOYED: (&str, &str) = ("MALLOC_ARENA_MAX", "1");
 
 /// A process that ends when this is dropped, or when we die.
 #[derive(Debug)]

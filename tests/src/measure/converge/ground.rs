@@ -22,7 +22,7 @@ use super::audit::Audit;
 use super::sight::Sight;
 use super::{bare, objects};
 use crate::cluster::ControlPlane;
-use crate::measure::process::Process;
+use crate::measure::process::{AS_DEPLOYED, Process};
 use crate::operator::{NAMESPACE, checkout};
 
 /// The control plane's own instance, unless another is named in `TESTBED_INSTANCE`.
@@ -129,6 +129,7 @@ impl Ground {
         let kubeconfig = self.folder.path().join(name).display().to_string();
         let mut environment = environment.to_vec();
         environment.push(("KUBECONFIG", kubeconfig));
+        environment.push((AS_DEPLOYED.0, AS_DEPLOYED.1.to_owned()));
         let log = self.plane.log(name);
         let mut process = Process::start(&self.programs.join(name), &[], &environment, &log)?;
         let started = Instant::now();

@@ -17,7 +17,7 @@ use super::scraped::{Scraped, scrape};
 use super::scripted::{AllCounts, Counts};
 use super::wire::{NETWORK, Wire};
 use super::{apiserver, executor, sustained, wire};
-use crate::measure::process::Process;
+use crate::measure::process::{AS_DEPLOYED, Process};
 
 /// How long a process may take to begin.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -164,6 +164,7 @@ impl Ground {
             ("POLLER_ALLOW_INSECURE_REGISTRIES", "true".to_owned()),
             ("POLLER_ALLOW_NETWORKS", NETWORK.to_owned()),
             ("SSL_CERT_FILE", trusted.display().to_string()),
+            (AS_DEPLOYED.0, AS_DEPLOYED.1.to_owned()),
         ];
         let mut process = Process::start(program, arguments, &environment, &self.log(label))?;
         let started = Instant::now();
