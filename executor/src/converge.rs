@@ -66,7 +66,7 @@ pub struct Context {
     pub allow_insecure_registries: bool,
     /// The bundles as last seen.
     pub seen: Seen,
-    /// What passes and calls have stored, until it is told.
+    /// What passes and calls have stored a moment ago.
     pub just_stored: JustStored,
     /// Room for what takes much memory.
     pub rooms: Rooms,
@@ -115,13 +115,18 @@ pub async fn pass(
     told: Option<&str>,
 ) -> Result<Again, ConvergeError> {
     let stored = context.just_stored.take(key, told);
+    let mut is_read = stored.is_none();
     let mut next = stored.map_or(Next::Continue, |stored| Next::With(Box::new(stored)));
     for _ in 0..STEPS {
         let (found, just_claimed) = match next {
-            Next::Continue => (bundles::get(&context.client, key).await?, false),
+            // A bundle that was not read may not be the newest, and there may be no other pass for long.
+            Next::Rest(again) if is_read || again.is_soon() => return Ok(again),
+            Next::Continue | Next::Rest(_) => {
+                is_read = true;
+                (bundles::get(&context.client, key).await?, false)
+            }
             Next::With(stored) => (Some(*stored), false),
             Next::Claimed(stored) => (Some(*stored), true),
-            Next::Rest(again) => return Ok(again),
         };
         let Some(bundle) = found else {
             return Ok(Again::OnChange);

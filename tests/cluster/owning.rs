@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use werf_shared::bundle::WerfBundleStatus;
 use werf_shared::bundle::condition::{self, ConditionType};
 use werf_shared::bundle::status::Phase;
-use werf_shared::names;
+use werf_shared::names::{self, annotation, label};
 
 use crate::bed::RUN;
 use crate::tenant::{BUNDLE, in_namespace, namespace_object};
@@ -137,6 +137,40 @@ async fn a_used_up_quota_for_jobs_is_told_and_heals() -> anyhow::Result<()> {
         tenant.permit().await?;
         let status = tenant.synced("v1.0.0").await?;
         assert_eq!((status.run, status.last_error_message), (1, None));
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_job_that_was_left_over_does_not_use_up_a_quota_for_ever() -> anyhow::Result<()> {
+    in_namespace("left-over", async |tenant| {
+        tenant.publish("v1.0.0").await?;
+        tenant.follow(json!({})).await?;
+        tenant.synced("v1.0.0").await?;
+        // As an executor leaves it that dies before it can let it run.
+        let uid = tenant.bundles().get(BUNDLE).await?.uid();
+        let container = json!({"name": "werf", "image": "registry.example.com/werf"});
+        tenant
+            .apply(&json!({"apiVersion": "batch/v1", "kind": "Job",
+            "metadata": {
+                "name": "left-over", "namespace": tenant.namespace,
+                "labels": {label::BUNDLE_UID: uid},
+                "annotations": {annotation::RUN: "1", annotation::ATTEMPT: "1"},
+            },
+            "spec": {"suspend": true, "template": {"spec": {
+                "restartPolicy": "Never", "containers": [container],
+            }}}}))
+            .await?;
+        tenant.allow_at_most(2, "count/jobs.batch").await?;
+        tenant.publish("v1.1.0").await?;
+        tenant.annotate(&["operator.werf.io/reconcile=now"]).await?;
+        tenant.synced("v1.1.0").await?;
+        let jobs = tenant.jobs().await?;
+        assert!(jobs.iter().all(|job| job.name_any() != "left-over"));
+        let events = tenant.events().await?;
+        let refused = |(_, note): &(String, String)| note.contains("exceeded quota: none");
+        assert!(events.iter().any(refused), "the quota had room: {events:?}");
         Ok(())
     })
     .await

@@ -311,10 +311,15 @@ impl Tenant {
 
     /// Says no to everything of a kind in this namespace.
     pub(crate) async fn forbid(&self, resource: &str) -> anyhow::Result<()> {
+        self.allow_at_most(0, resource).await
+    }
+
+    /// Says no to more than so many of a kind in this namespace.
+    pub(crate) async fn allow_at_most(&self, most: u32, resource: &str) -> anyhow::Result<()> {
         self.apply(&json!({
             "apiVersion": "v1", "kind": "ResourceQuota",
             "metadata": {"name": "none", "namespace": self.namespace},
-            "spec": {"hard": {resource: "0"}},
+            "spec": {"hard": {resource: most.to_string()}},
         }))
         .await?;
         // A quota counts from when its controller has seen it.

@@ -3,10 +3,9 @@
 
 use std::sync::atomic::Ordering;
 
-use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
 use tracing::Instrument;
-use werf_shared::bundle::{WerfBundle, WerfBundleStatus};
+use werf_shared::bundle::WerfBundle;
 use werf_shared::error::Class;
 use werf_shared::poll_failure::Reason;
 use werf_shared::{clock, names};
@@ -17,7 +16,6 @@ use super::settle::{
 use super::trace::{Part, span_within};
 use super::{Context, ConvergeError, Next, PREPARE_AGAIN, exclusive};
 use crate::decide::inputs;
-use crate::decide::outcome;
 use crate::decide::plan::{self, Step, Wanted};
 use crate::decide::registry_access::{Named, RegistryAccess};
 use crate::decide::release::Release;
@@ -25,8 +23,8 @@ use crate::decide::settings::Settings;
 use crate::decide::status::{self, NewRun, Standing};
 use crate::decide::values::{self, Values};
 use crate::io::accounts::{self, Missing};
+use crate::io::sources;
 use crate::io::watch::Again;
-use crate::io::{jobs, sources};
 use crate::seeded::{self, Bug};
 
 /// Starts what has to be started for a bundle that is in the middle of nothing.
@@ -125,24 +123,6 @@ pub(super) async fn begin(context: &Context, bundle: &WerfBundle) -> Result<Next
         Next::With(stored) => Next::Claimed(stored),
         next => next,
     })
-}
-
-/// Removes Jobs of earlier runs that were created and never let run, left by replicas that died in
-/// between.
-pub(super) async fn sweep(context: &Context, bundle: &WerfBundle) -> Result<(), ConvergeError> {
-    let default = WerfBundleStatus::default();
-    let status = bundle.status.as_ref().unwrap_or(&default);
-    // Before its first run a bundle has no Jobs.
-    if (status.run, status.attempt) <= (1, 1) {
-        return Ok(());
-    }
-    let uid = &bundle.uid().unwrap_or_default();
-    let left_over = |job: &Job| outcome::is_left_over(job, status);
-    for job in jobs::of_bundle(&context.client, uid, left_over).await? {
-        // Who let it run since has moved the bundle on as well; then there is nothing to begin.
-        jobs::delete_as_seen(&context.client, &job).await?;
-    }
-    Ok(())
 }
 
 /// How the registry is accessed. Read anew for each Job, so that the next one has a changed password.

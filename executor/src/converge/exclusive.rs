@@ -15,6 +15,9 @@ use crate::io::api::ApiError;
 use crate::io::{bundles, jobs};
 use crate::seeded::{self, Bug};
 
+/// Anyone who can make Jobs can have them name bundles. So many are asked for.
+const HEIRS: usize = 100;
+
 /// The answer for a Job.
 pub(super) enum Answer {
     /// It may run.
@@ -56,11 +59,20 @@ pub(super) async fn heir_by_jobs(
     job: &Job,
     release: &Release,
 ) -> Result<Option<BundleKey>, ApiError> {
-    let others = jobs::ever_of_release(client, release, job).await?;
-    let named: BTreeSet<BundleKey> = others.iter().filter_map(bundle_of).collect();
+    let mut named = BTreeSet::new();
+    jobs::ever_of_release(client, release, job, |job| {
+        if named.len() < HEIRS {
+            named.extend(bundle_of(&job));
+        }
+    })
+    .await?;
     for key in named {
-        let found = bundles::get(client, &key).await?;
-        let heir = release::heir(bundle, release, found.iter());
+        let heir = match bundles::get(client, &key).await {
+            Ok(found) => release::heir(bundle, release, found.iter()),
+            // Not known, perhaps because it cannot be decoded.
+            Err(ApiError::Failed { .. }) => Some(key),
+            Err(error) => return Err(error),
+        };
         if heir.is_some() {
             return Ok(heir);
         }

@@ -2,13 +2,14 @@
 
 use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
-use tracing::{Instrument, info};
+use tracing::{Instrument, info, warn};
 use werf_shared::bundle::{BundleKey, WerfBundle, WerfBundleStatus};
 use werf_shared::clock;
+use werf_shared::error::chain;
 use werf_shared::telemetry::propagation;
 
 use super::attend::attend;
-use super::begin::{resolve_access, resolve_values, sweep};
+use super::begin::{resolve_access, resolve_values};
 use super::exclusive::{self, Answer};
 use super::record::{record, record_removed};
 use super::settle::{cannot_prepare, cannot_prepare_saying, patch_status, step_back};
@@ -25,7 +26,7 @@ use crate::decide::settings::Settings;
 use crate::decide::status;
 use crate::decide::values::Values;
 use crate::io::accounts::Missing;
-use crate::io::api::ApiError;
+use crate::io::api::{ApiError, Refusal};
 use crate::io::events::{self, Reason};
 use crate::io::jobs::Ownership;
 use crate::io::watch::Again;
@@ -196,8 +197,20 @@ async fn create(
             let reason = gone.reason().unwrap_or_default();
             cannot_prepare(context, bundle, reason, &gone).await
         }
-        // Refused because it exists: another replica made it, and the next look adopts it.
-        Err(error) => Err(error.into()),
+        Err(error) => {
+            let full = matches!(
+                &error,
+                ApiError::Refused {
+                    refusal: Refusal::QuotaExceeded,
+                    ..
+                }
+            );
+            if full {
+                sweep(context, bundle).await;
+            }
+            // Refused because it exists: another replica made it, and the next look adopts it.
+            Err(error.into())
+        }
     }
 }
 
@@ -283,10 +296,9 @@ async fn let_run(
         note.push_str("; werf cannot present the client certificate of registry.certSecretRef");
     }
     let made = Some((namespace.as_str(), name.as_str()));
-    // What was left over of this release is gone by now; what else was is in nobody's way.
+    // What was left over of this release is gone by now; what else was is in the way of quotas at most.
     let telling = events::tell(&context.recorder, bundle, made, Reason::JobCreated, &note);
-    let ((), swept) = futures::join!(telling, Box::pin(sweep(context, bundle)));
-    swept?;
+    futures::join!(telling, Box::pin(sweep(context, bundle)));
     Ok(Next::Rest(Again::After(LOOK_AGAIN)))
 }
 
@@ -338,4 +350,29 @@ async fn yield_name(
 /// Gives up a claim whose Job never ran. The next pass claims a new run, if one is wanted.
 async fn abandon(context: &Context, bundle: &WerfBundle) -> Result<Next, ConvergeError> {
     Ok(patch_status(context, bundle, status::abandon(bundle)).await?)
+}
+
+/// Removes Jobs of earlier runs that were created and never let run, left by replicas that died in
+/// between. Those that stay are tried again with the next run.
+async fn sweep(context: &Context, bundle: &WerfBundle) {
+    let default = WerfBundleStatus::default();
+    let status = bundle.status.as_ref().unwrap_or(&default);
+    // The first run has none before it.
+    if (status.run, status.attempt) <= (1, 1) {
+        return;
+    }
+    let client = &context.client;
+    let uid = bundle.uid().unwrap_or_default();
+    let left_over = |job: &Job| outcome::is_left_over(job, status);
+    let swept = async {
+        for job in jobs::of_bundle(client, &uid, left_over).await? {
+            // One that was let run since is changed, and stays.
+            jobs::delete_as_seen(client, &job).await?;
+        }
+        Ok::<_, ApiError>(())
+    };
+    if let Err(error) = swept.await {
+        let key = BundleKey::of(bundle);
+        warn!(bundle.namespace = %key.namespace, bundle.name = %key.name, error = %chain(&error), "Cannot remove Jobs that were left over");
+    }
 }

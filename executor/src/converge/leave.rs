@@ -178,11 +178,17 @@ async fn wait(
     let why = match exclusive::ask(context, bundle, job, &named).await? {
         Answer::Granted => {
             let heir = exclusive::heir_by_jobs(&context.client, bundle, job, &named).await?;
-            return match heir {
-                None => Ok(None),
-                // The watch will show it, too, and then the bundle is let go.
-                Some(_) => remove(context, bundle, vec![job]).await.map(Some),
+            let Some(heir) = heir else {
+                return Ok(None);
             };
+            let uninstall = bundle.status.as_ref().and_then(|s| s.uninstall.as_ref());
+            if uninstall.is_some_and(|it| it.result == JobStatus::Running) {
+                // Said to run already: it has to fail before the next look.
+                jobs::delete_as_seen(&context.client, job).await?;
+                return Ok(Some(Next::Rest(Again::After(LEAVING))));
+            }
+            // The watch will show it, too, and then the bundle is let go.
+            format!("WerfBundle {heir} has deployed it, too, or may have")
         }
         Answer::Wait(why) => why,
         Answer::StepBack(why) => {

@@ -26,6 +26,9 @@ pub enum Decision {
     Store(Box<WerfBundleStatus>),
     /// This very tag is being deployed.
     AlreadyRunning,
+    /// This very tag is about to be deployed, but for now its Job cannot be made, for this reason. Tried
+    /// again by itself.
+    Held(String),
     /// It cannot be done; why, in words.
     Refused(&'static str),
 }
@@ -53,7 +56,7 @@ pub fn decide(bundle: &WerfBundle, request: &Request, now: Timestamp) -> Decisio
             .is_some_and(|run| run.tag == tag);
     let held = status.rollback.is_some() || rollback::unknown(bundle, &status).is_some();
     if running && !request.force && !(held && request.tag.is_some()) {
-        return Decision::AlreadyRunning;
+        return held_up(&status).map_or(Decision::AlreadyRunning, Decision::Held);
     }
     if request.tag.is_some() {
         rollback::end(bundle, &mut status);
@@ -77,6 +80,13 @@ pub fn decide(bundle: &WerfBundle, request: &Request, now: Timestamp) -> Decisio
         traceparent: request.traceparent.clone(),
     });
     Decision::Store(Box::new(status))
+}
+
+/// What keeps the Job of a claimed run from being made.
+fn held_up(status: &WerfBundleStatus) -> Option<String> {
+    let told = status.last_error_message.clone();
+    let preparing = status.last_error_stage == Some(Stage::Preparing);
+    told.filter(|_| preparing && status.last_job_status.is_none())
 }
 
 /// What became of a stored request.

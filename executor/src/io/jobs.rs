@@ -128,22 +128,22 @@ pub async fn of_release(
     listed("list the release's Jobs", &api, params, wanted).await
 }
 
-/// What says whose they are of all Jobs that worked on a release or may, as long as they are kept; seen as
-/// by [`of_release`].
+/// What `take` makes of all Jobs that worked on a release or may, as long as they are kept; seen as by
+/// [`of_release`].
 pub async fn ever_of_release(
     client: &Client,
     release: &Release,
     own: &Job,
-) -> Result<Vec<PartialObjectMeta<Job>>, ApiError> {
+    mut take: impl FnMut(PartialObjectMeta<Job>),
+) -> Result<(), ApiError> {
     let api = jobs(client, &release.namespace);
     let mut params = with_own(release, own).limit(PAGE);
-    let mut found = Vec::new();
     loop {
         let page = call("list the release's Jobs", api.list_metadata(&params)).await?;
-        found.extend(page.items);
+        page.items.into_iter().for_each(&mut take);
         params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
         if params.continue_token.is_none() {
-            return Ok(found);
+            return Ok(());
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Bundles as this process stored them a moment ago. Every such write is told by the watch and leads to a
-//! pass; if what the watch tells is what was stored, the pass need not read it once more.
+//! Bundles as this process stored them a moment ago. A write is told by the watch and leads to a pass; if
+//! what the watch tells is what was stored, the pass need not read it once more.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,7 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use kube::ResourceExt;
 use werf_shared::bundle::{BundleKey, WerfBundle};
 
-/// What was stored last, of each bundle that no pass has looked at since. Clones share it.
+/// More than this are not kept: whole bundles are large, and any number of them can be stored faster than
+/// passes come to them.
+const MOST: usize = 64;
+
+/// What was stored last of bundles that no pass has looked at since. Clones share it.
 #[derive(Clone, Default)]
 pub struct JustStored(Arc<Mutex<HashMap<BundleKey, WerfBundle>>>);
 
@@ -15,12 +19,19 @@ impl JustStored {
     /// Keeps a bundle as it was stored.
     pub fn keep(&self, stored: &WerfBundle) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.insert(BundleKey::of(stored), stored.clone());
+        // Some may never be asked for again: their bundles are gone.
+        if kept.len() >= MOST {
+            kept.clear();
+        }
+        let mut stored = stored.clone();
+        stored.metadata.managed_fields = None;
+        kept.insert(BundleKey::of(&stored), stored);
     }
 
-    /// A bundle as it was stored, if the watch has told this very version of it. Whatever comes after
-    /// that is told, too, and leads to a pass of its own; so what is answered is no staler than if it had
-    /// been read when it was told. What does not fit is forgotten.
+    /// A bundle as it was stored, if the watch shows this very version of it. Nearly always what comes
+    /// after that leads to a pass of its own; not while the watch lists everything anew, which leads to
+    /// passes before it is shown (`kube::runtime::reflector::Store`). So nobody rests on it alone. What
+    /// does not fit is forgotten.
     pub fn take(&self, key: &BundleKey, told: Option<&str>) -> Option<WerfBundle> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let stored = kept.remove(key)?;
@@ -55,6 +66,17 @@ mod tests {
             stored.keep(&bundle("5"));
             assert_eq!(stored.take(&key, told).is_some(), answered, "{told:?}");
             assert!(stored.take(&key, Some("5")).is_none(), "{told:?}");
+        }
+    }
+
+    #[test]
+    fn never_are_many_kept() {
+        let stored = JustStored::default();
+        for number in 0..10 * MOST {
+            let mut bundle = bundle("5");
+            bundle.metadata.name = Some(format!("app-{number}"));
+            stored.keep(&bundle);
+            assert!(stored.0.lock().unwrap().len() <= MOST);
         }
     }
 

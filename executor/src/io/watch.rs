@@ -32,6 +32,13 @@ pub enum Again {
     After(Duration),
 }
 
+impl Again {
+    /// Whatever was missed is found out within a minute.
+    pub fn is_soon(self) -> bool {
+        matches!(self, Self::After(delay) if delay <= Duration::from_mins(1))
+    }
+}
+
 /// A pass that failed.
 pub trait Failure: std::error::Error + Send + Sync + 'static {
     /// What it means for trying again.

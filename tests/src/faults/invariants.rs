@@ -201,7 +201,7 @@ fn held_until_a_newer_tag(changes: &[Change], broken: &mut Vec<String>) {
         };
         let wanted = bundle.text("/status/desiredTag");
         let newer = wanted != before && !is_behind(wanted, before);
-        let stands = annotation == bundle.annotation("rollback-to");
+        let stands = !annotation.is_empty() && annotation == bundle.annotation("rollback-to");
         if !before.is_empty() && from.is_empty() && stands && !newer {
             broken.push(format!(
                 "I10: the rollback from {before} ended for {wanted}"

@@ -1,6 +1,6 @@
 //! Every interleaving of bundles that name the same release, each with two executors, is tried: what
-//! they believe of each other may be wrong at any time, Jobs may be deleted under their hands, and any
-//! of them may stop for ever at any step. The model's steps are those of `converge/follow.rs`; what is
+//! they believe of each other may be wrong at any time, a look may show any moment since the own Job was
+//! made, Jobs may be deleted under their hands, and any of them may stop for ever at any step. The model's steps are those of `converge/follow.rs`; what is
 //! decided is decided by [`permission`].
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -36,6 +36,10 @@ struct Bundle {
     job: Job,
     /// Which of the Jobs that had this name it is: its uid.
     made: u8,
+    /// At some moment since this Job was made, another one was suspended or ran. A look may show it.
+    crowded: bool,
+    /// At some moment since then, none did. A look may show that.
+    alone: bool,
 }
 
 /// Where an executor is in its pass, with what it has read: the version of the status, the uid of the
@@ -79,6 +83,8 @@ fn start() -> State {
         version: 0,
         job: Job::Missing,
         made: 0,
+        crowded: false,
+        alone: false,
     };
     State {
         bundles: [bundle; BUNDLES],
@@ -136,8 +142,13 @@ fn step(state: &State, world: World, b: usize, e: usize) -> Vec<State> {
             Job::Missing if !confirmed && bundle.made < JOBS => {
                 let uid = bundle.made + 1;
                 let mut after = to(Step::Look(version, confirmed, uid));
-                after.bundles[b].job = Job::Suspended;
-                after.bundles[b].made = uid;
+                after.bundles[b] = Bundle {
+                    job: Job::Suspended,
+                    made: uid,
+                    crowded: false,
+                    alone: false,
+                    ..bundle
+                };
                 vec![after]
             }
             Job::Suspended => vec![to(Step::Look(version, confirmed, bundle.made))],
@@ -145,10 +156,10 @@ fn step(state: &State, world: World, b: usize, e: usize) -> Vec<State> {
             _ => vec![to(Step::Start)],
         },
         Step::Look(version, confirmed, uid) => {
-            let others = (0..BUNDLES)
-                .filter(|other| *other != b)
-                .filter(|other| matches!(state.bundles[*other].job, Job::Suspended | Job::Running))
-                .count();
+            // For a Job that is gone, whatever was ever seen.
+            let gone = bundle.made != uid || bundle.job != Job::Suspended;
+            let looks = [(1, bundle.crowded || gone), (0, bundle.alone || gone)];
+            let looks = looks.into_iter().filter(|(_, possible)| *possible);
             // Of a suspended Job's bundle the newest state is read; where nobody owns, either may be older.
             let elder = b > 0 && state.bundles[0].job == Job::Suspended;
             let beliefs: &[(bool, bool)] = match world {
@@ -157,15 +168,19 @@ fn step(state: &State, world: World, b: usize, e: usize) -> Vec<State> {
                 World::TwoOwners => &[(true, elder)],
             };
             let decided =
-                beliefs
-                    .iter()
-                    .map(|(owner, elder)| match permission(*owner, others, *elder) {
-                        Permission::Granted if confirmed => Step::Release(uid),
-                        Permission::Granted => Step::Confirm(version, uid),
-                        Permission::Wait => Step::Start,
-                        Permission::StepBack => Step::Remove(version, uid),
-                    });
-            decided.map(to).collect()
+                |others, (owner, elder): &(bool, bool)| match permission(*owner, others, *elder) {
+                    Permission::Granted if confirmed => Step::Release(uid),
+                    Permission::Granted => Step::Confirm(version, uid),
+                    Permission::Wait => Step::Start,
+                    Permission::StepBack => Step::Remove(version, uid),
+                };
+            looks
+                .flat_map(|(others, _)| {
+                    beliefs
+                        .iter()
+                        .map(move |belief| to(decided(others, belief)))
+                })
+                .collect()
         }
         Step::Confirm(version, uid) if version == bundle.version => {
             vec![write(Claim::Confirmed, Step::Release(uid))]
@@ -197,6 +212,20 @@ fn step(state: &State, world: World, b: usize, e: usize) -> Vec<State> {
     }
 }
 
+/// The state with what a look may show from now on.
+fn observed(mut state: State) -> State {
+    let works = state
+        .bundles
+        .map(|bundle| matches!(bundle.job, Job::Suspended | Job::Running));
+    for (b, bundle) in state.bundles.iter_mut().enumerate() {
+        let suspended = bundle.job == Job::Suspended;
+        let others = (0..BUNDLES).any(|other| other != b && works[other]);
+        bundle.crowded = suspended && (bundle.crowded || others);
+        bundle.alone = suspended && (bundle.alone || !others);
+    }
+    state
+}
+
 /// States that differ only in which executor is which are one; where nobody owns, bundles too.
 fn same(mut state: State, world: World) -> State {
     for executors in &mut state.at {
@@ -220,7 +249,7 @@ fn explore(world: World) -> BTreeMap<State, Vec<State>> {
         }
         let next: Vec<State> = successors(&state, world)
             .into_iter()
-            .map(|state| same(state, world))
+            .map(|state| same(observed(state), world))
             .collect();
         waiting.extend(next.iter().filter(|state| !found.contains_key(*state)));
         found.insert(state, next);

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::decide::fixtures::{That, at, bundle, digest};
+use crate::decide::status::{Standing, settle};
 
 fn asking(tag: Option<&str>, force: bool) -> Request {
     Request {
@@ -47,6 +48,22 @@ fn coming_back_to_the_announced_tag_comes_back_to_its_digest() {
     });
     let status = stored(&held, &asking(Some("v2"), false));
     assert_eq!(status.desired_digest, Some(digest('2')));
+}
+
+#[test]
+fn a_deployment_whose_job_cannot_be_made_is_not_said_to_run() {
+    let claimed = bundle().wanting("v1", '1').deploying("h1");
+    let message = "exceeded quota".to_owned();
+    let standing = Standing::CannotPrepare {
+        reason: "QuotaExceeded",
+        message: message.clone(),
+    };
+    let mut refused = claimed.clone();
+    refused.status = Some(settle(&claimed, &standing, at(1)));
+    let decided = decide(&refused, &asking(None, false), at(2));
+    assert_eq!(decided, Decision::Held(message));
+    let decided = decide(&claimed, &asking(None, false), at(2));
+    assert_eq!(decided, Decision::AlreadyRunning);
 }
 
 #[test]
