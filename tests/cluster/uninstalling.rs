@@ -37,6 +37,19 @@ async fn gone(tenant: &Tenant) -> anyhow::Result<()> {
         .await
 }
 
+/// Has a bundle with this spec run a Job in a namespace beside the tenant's; returns its Jobs.
+async fn run_for_long_in(
+    tenant: &Tenant,
+    namespace: &str,
+    spec: &Value,
+) -> anyhow::Result<Vec<Job>> {
+    tenant.apply(&open_namespace(namespace)).await?;
+    tenant.publish("v1.0.0-slow5m").await?;
+    tenant.follow(spec.clone()).await?;
+    tenant.running().await?;
+    jobs_in(tenant, namespace).await
+}
+
 fn failing_for(words: &str) -> impl Fn(&WerfBundleStatus) -> bool {
     move |status| {
         let (reason, message) = ready(status);
@@ -183,12 +196,8 @@ async fn a_bundle_says_which_job_it_waits_for_when_that_does_not_go() -> anyhow:
 async fn a_bundle_made_again_never_meets_the_jobs_of_the_one_before() -> anyhow::Result<()> {
     in_namespace("reborn", async |tenant| {
         let target = format!("reborn-in-{}", *RUN);
-        tenant.apply(&open_namespace(&target)).await?;
-        tenant.publish("v1.0.0-slow5m").await?;
         let there = json!({"converge": {"targetNamespace": target}});
-        tenant.follow(there.clone()).await?;
-        tenant.running().await?;
-        let before = jobs_in(tenant, &target).await?;
+        let before = run_for_long_in(tenant, &target, &there).await?;
         tenant.delete().await?;
         // Nobody waits for anything here.
         tenant.publish("v1.1.0").await?;
@@ -207,12 +216,8 @@ async fn a_bundle_made_again_never_meets_the_jobs_of_the_one_before() -> anyhow:
 async fn jobs_of_a_bundle_that_was_torn_off_its_finalizer_are_removed() -> anyhow::Result<()> {
     in_namespace_roughly("torn-off", async |tenant| {
         let target = format!("torn-off-in-{}", *RUN);
-        tenant.apply(&open_namespace(&target)).await?;
-        tenant.publish("v1.0.0-slow5m").await?;
         let there = json!({"converge": {"targetNamespace": target}});
-        tenant.follow(there.clone()).await?;
-        tenant.running().await?;
-        let before = jobs_in(tenant, &target).await?;
+        let before = run_for_long_in(tenant, &target, &there).await?;
 
         tenant.bed.scale("executor", 0).await?;
         let torn = async {

@@ -61,12 +61,12 @@ pub struct WerfBundleStatus {
     pub desired_rules: Option<String>,
 
     /// The last choice among the registry's tags. It differs from the wanted tag after a person
-    /// asked for another one.
+    /// asked for another one, or for a rollback.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub announced: Option<Announced>,
 
-    /// The newest error of polling, of preparing a deployment or of deploying. Emptied when the
-    /// same thing succeeds.
+    /// The newest error of polling, of preparing a deployment, of deploying or of uninstalling.
+    /// Emptied when the same thing succeeds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error_message: Option<String>,
 
