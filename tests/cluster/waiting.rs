@@ -185,3 +185,93 @@ async fn a_job_whose_pod_is_deleted_says_so() -> anyhow::Result<()> {
     })
     .await
 }
+
+/// Deploys an application of one Deployment with such Pods and expects to be told what keeps them.
+async fn is_told(
+    tenant: &Tenant,
+    pod: serde_json::Value,
+    reason: &str,
+    trouble: &str,
+) -> anyhow::Result<()> {
+    let labels = json!({"app": "troubled"});
+    let deployment = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": "{{ .Release.Name }}"},
+        "spec": {
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": pod},
+        },
+    });
+    let files = [("templates/deployment.yaml", &*deployment.to_string())];
+    let bundle = Bundle::with_templates("troubled", &files, "{}")?;
+    tenant.repository.push("v1.0.0", &bundle).await?;
+    // Its end is not waited for.
+    tenant
+        .follow(json!({"converge": {"timeout": "5m"}}))
+        .await?;
+    let message = ready_says(tenant, reason).await?;
+    let begins = format!("Deploying v1.0.0: {trouble}");
+    assert!(message.starts_with(&begins), "{message}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_application_whose_init_container_fails_is_named() -> anyhow::Result<()> {
+    in_namespace("app-init", async |tenant| {
+        let image = &tenant.bed.images.busybox;
+        let pod = json!({
+            "initContainers": [{
+                "name": "migrate", "image": image, "command": ["busybox", "sh", "-c", "exit 3"],
+            }],
+            "containers": [{"name": "app", "image": image, "command": ["busybox", "sleep", "600"]}],
+        });
+        let trouble =
+            "init container failing: Deployment/my-app: container migrate ends with exit code 3";
+        is_told(tenant, pod, "InitContainerFailing", trouble).await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_application_that_crashes_again_and_again_is_named() -> anyhow::Result<()> {
+    in_namespace("app-crash", async |tenant| {
+        let image = &tenant.bed.images.busybox;
+        let command = ["busybox", "sh", "-c", "exit 3"];
+        // Without a probe it would be ready for a moment, and the deployment done.
+        let never = json!({"exec": {"command": ["busybox", "false"]}});
+        let pod = json!({"containers": [{
+            "name": "app", "image": image, "command": command, "readinessProbe": never,
+        }]});
+        let trouble = "crash loop: Deployment/my-app: container app";
+        is_told(tenant, pod, "CrashLooping", trouble).await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_application_that_waits_for_its_volume_is_named() -> anyhow::Result<()> {
+    in_namespace("app-volume", async |tenant| {
+        // Nobody makes volumes of such a class.
+        tenant
+            .apply(&json!({
+                "apiVersion": "v1", "kind": "PersistentVolumeClaim",
+                "metadata": {"name": "data", "namespace": tenant.namespace},
+                "spec": {
+                    "accessModes": ["ReadWriteOnce"], "storageClassName": "none",
+                    "resources": {"requests": {"storage": "1Mi"}},
+                },
+            }))
+            .await?;
+        let image = &tenant.bed.images.busybox;
+        let pod = json!({
+            "containers": [{
+                "name": "app", "image": image, "command": ["busybox", "sleep", "600"],
+                "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+            }],
+            "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}],
+        });
+        let trouble = "volume pending: Deployment/my-app";
+        is_told(tenant, pod, "VolumePending", trouble).await
+    })
+    .await
+}
