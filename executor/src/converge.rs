@@ -117,7 +117,12 @@ pub async fn pass(
     let stored = context.just_stored.take(key, told);
     let mut is_read = stored.is_none();
     let mut next = stored.map_or(Next::Continue, |stored| Next::With(Box::new(stored)));
+    let mut decided_on = None;
     for _ in 0..STEPS {
+        let rested = match &next {
+            Next::Rest(again) => Some(*again),
+            _ => None,
+        };
         let (found, just_claimed) = match next {
             // A bundle that was not read may not be the newest, and there may be no other pass for long.
             Next::Rest(again) if is_read || again.is_soon() => return Ok(again),
@@ -131,6 +136,13 @@ pub async fn pass(
         let Some(bundle) = found else {
             return Ok(Again::OnChange);
         };
+        let version = bundle.resource_version();
+        if let Some(again) = rested
+            && version == decided_on
+        {
+            return Ok(again);
+        }
+        decided_on = version;
         next = match Box::pin(step(context, &bundle, just_claimed)).await {
             // Someone else was faster; what they did is the new state of things.
             Err(ConvergeError::Api(ApiError::Conflict { operation })) => {

@@ -163,7 +163,7 @@ impl Receiver {
                 found.ok_or_else(|| Status::not_found(format!("there is no WerfBundle {key}")))?;
             let status = match request::decide(&bundle, &wish, clock::now()) {
                 Decision::Refused(why) => return Err(Status::failed_precondition(why)),
-                Decision::Held(why) => return Err(Status::failed_precondition(why)),
+                Decision::Blocked(why) => return Err(Status::failed_precondition(why)),
                 Decision::AlreadyRunning => {
                     return Ok(watching::answer(
                         &bundle,

@@ -59,14 +59,13 @@ pub(super) async fn heir_by_jobs(
     job: &Job,
     release: &Release,
 ) -> Result<Option<BundleKey>, ApiError> {
+    let own = BundleKey::of(bundle);
     let mut named = BTreeSet::new();
-    jobs::ever_of_release(client, release, job, |job| {
-        if named.len() < HEIRS {
-            named.extend(bundle_of(&job));
-        }
-    })
-    .await?;
-    for key in named {
+    let others = |job: Job| {
+        let key = bundle_of(&job).filter(|key| *key != own)?;
+        (named.len() < HEIRS && named.insert(key.clone())).then_some(key)
+    };
+    for key in jobs::ever_of_release(client, release, job, others).await? {
         let heir = match bundles::get(client, &key).await {
             Ok(found) => release::heir(bundle, release, found.iter()),
             // Not known, perhaps because it cannot be decoded.

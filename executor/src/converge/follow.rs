@@ -26,7 +26,7 @@ use crate::decide::settings::Settings;
 use crate::decide::status;
 use crate::decide::values::Values;
 use crate::io::accounts::Missing;
-use crate::io::api::{ApiError, Refusal};
+use crate::io::api::ApiError;
 use crate::io::events::{self, Reason};
 use crate::io::jobs::Ownership;
 use crate::io::watch::Again;
@@ -197,20 +197,8 @@ async fn create(
             let reason = gone.reason().unwrap_or_default();
             cannot_prepare(context, bundle, reason, &gone).await
         }
-        Err(error) => {
-            let full = matches!(
-                &error,
-                ApiError::Refused {
-                    refusal: Refusal::QuotaExceeded,
-                    ..
-                }
-            );
-            if full {
-                sweep(context, bundle).await;
-            }
-            // Refused because it exists: another replica made it, and the next look adopts it.
-            Err(error.into())
-        }
+        // Refused because it exists: another replica made it, and the next look adopts it.
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -354,7 +342,7 @@ async fn abandon(context: &Context, bundle: &WerfBundle) -> Result<Next, Converg
 
 /// Removes Jobs of earlier runs that were created and never let run, left by replicas that died in
 /// between. Those that stay are tried again with the next run.
-async fn sweep(context: &Context, bundle: &WerfBundle) {
+pub(super) async fn sweep(context: &Context, bundle: &WerfBundle) {
     let default = WerfBundleStatus::default();
     let status = bundle.status.as_ref().unwrap_or(&default);
     // The first run has none before it.

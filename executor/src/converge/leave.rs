@@ -291,9 +291,11 @@ async fn remove(
     bundle: &WerfBundle,
     left: Vec<&Job>,
 ) -> Result<Next, ConvergeError> {
-    let stay = |job: &&&Job| job.metadata.deletion_timestamp.is_none();
-    for job in left.iter().filter(stay) {
-        jobs::delete(&context.client, *job).await?;
+    for &job in &left {
+        if job.metadata.deletion_timestamp.is_some() {
+            continue;
+        }
+        jobs::delete(&context.client, job).await?;
         let key = BundleKey::of(bundle);
         info!(
             bundle.namespace = %key.namespace,

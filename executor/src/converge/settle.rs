@@ -7,6 +7,7 @@ use werf_shared::bundle::{BundleKey, WerfBundle, WerfBundleStatus};
 use werf_shared::clock;
 use werf_shared::error::chain;
 
+use super::follow::sweep;
 use super::trace::{Part, span_of_run};
 use super::{Context, ConvergeError, Next, PREPARE_AGAIN};
 use crate::decide::settings::Settings;
@@ -52,6 +53,10 @@ pub(super) async fn refused(
     refusal: Refusal,
     error: &ApiError,
 ) -> Result<Next, ConvergeError> {
+    if refusal == Refusal::QuotaExceeded {
+        // They count, too, and nobody else removes them while no Job can be made.
+        sweep(context, bundle).await;
+    }
     let reason = refusal.as_str();
     if status::is_told_lately(bundle, reason, PREPARE_AGAIN, clock::now()) {
         return Ok(Next::Rest(Again::After(PREPARE_AGAIN)));

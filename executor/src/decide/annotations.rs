@@ -107,7 +107,7 @@ fn reconcile(
     let mut status = bundle.status.clone().unwrap_or_default();
     match request::decide(bundle, &request, now) {
         Decision::Store(stored) => return *stored,
-        Decision::AlreadyRunning | Decision::Held(_) => {
+        Decision::AlreadyRunning | Decision::Blocked(_) => {
             status.requested.get_or_insert(Requested {
                 force: false,
                 traceparent: request.traceparent,

@@ -28,7 +28,7 @@ pub enum Decision {
     AlreadyRunning,
     /// This very tag is about to be deployed, but for now its Job cannot be made, for this reason. Tried
     /// again by itself.
-    Held(String),
+    Blocked(String),
     /// It cannot be done; why, in words.
     Refused(&'static str),
 }
@@ -56,7 +56,9 @@ pub fn decide(bundle: &WerfBundle, request: &Request, now: Timestamp) -> Decisio
             .is_some_and(|run| run.tag == tag);
     let held = status.rollback.is_some() || rollback::unknown(bundle, &status).is_some();
     if running && !request.force && !(held && request.tag.is_some()) {
-        return held_up(&status).map_or(Decision::AlreadyRunning, Decision::Held);
+        return blocked(&status)
+            .filter(|_| status.last_job_status.is_none())
+            .map_or(Decision::AlreadyRunning, Decision::Blocked);
     }
     if request.tag.is_some() {
         rollback::end(bundle, &mut status);
@@ -82,11 +84,10 @@ pub fn decide(bundle: &WerfBundle, request: &Request, now: Timestamp) -> Decisio
     Decision::Store(Box::new(status))
 }
 
-/// What keeps the Job of a claimed run from being made.
-fn held_up(status: &WerfBundleStatus) -> Option<String> {
+/// What keeps a Job from being made.
+fn blocked(status: &WerfBundleStatus) -> Option<String> {
     let told = status.last_error_message.clone();
-    let preparing = status.last_error_stage == Some(Stage::Preparing);
-    told.filter(|_| preparing && status.last_job_status.is_none())
+    told.filter(|_| status.last_error_stage == Some(Stage::Preparing))
 }
 
 /// What became of a stored request.
@@ -119,8 +120,8 @@ pub fn became(stored: &WerfBundle, now: &WerfBundle) -> Option<Became> {
     if !waiting && !claimed {
         return Some(Became::AlreadyApplied);
     }
-    if after.last_error_stage == Some(Stage::Preparing) {
-        return after.last_error_message.clone().map(Became::CannotPrepare);
+    if let Some(why) = blocked(after) {
+        return Some(Became::CannotPrepare(why));
     }
     (waiting && after.active_job_name.is_some()).then_some(Became::Queued)
 }

@@ -16,7 +16,7 @@ use serde_json::json;
 use werf_shared::names::{self, annotation, label};
 
 use super::api::{ApiError, Words, call, call_with, find};
-use super::pages::kept;
+use super::pages::{kept, kept_of_all};
 use crate::decide::job::files;
 use crate::decide::obstacle::essence;
 use crate::decide::release::Release;
@@ -125,55 +125,30 @@ pub async fn of_release(
         // days, and their arguments may be long.
         .fields("status.successful=0");
     let api = jobs(client, &release.namespace);
-    listed("list the release's Jobs", &api, params, wanted).await
+    let keep = |job| wanted(&job).then_some(job);
+    kept_of_all("list the release's Jobs", &api, params, keep).await
 }
 
-/// What `take` makes of all Jobs that worked on a release or may, as long as they are kept; seen as by
+/// What `keep` makes of all Jobs that worked on a release or may, as long as they are there; seen as by
 /// [`of_release`].
-pub async fn ever_of_release(
+pub async fn ever_of_release<T>(
     client: &Client,
     release: &Release,
     own: &Job,
-    mut take: impl FnMut(PartialObjectMeta<Job>),
-) -> Result<(), ApiError> {
+    keep: impl FnMut(Job) -> Option<T>,
+) -> Result<Vec<T>, ApiError> {
     let api = jobs(client, &release.namespace);
-    let mut params = with_own(release, own).limit(PAGE);
-    loop {
-        let page = call("list the release's Jobs", api.list_metadata(&params)).await?;
-        page.items.into_iter().for_each(&mut take);
-        params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
-        if params.continue_token.is_none() {
-            return Ok(());
-        }
-    }
+    let params = with_own(release, own);
+    kept_of_all("list the release's Jobs", &api, params, keep).await
 }
 
 fn with_own(release: &Release, own: &Job) -> ListParams {
     let value = names::label_value(&release.name);
     ListParams::default()
+        .limit(JOBS_PAGE)
         .matching(VersionMatch::NotOlderThan)
         .at(&own.resource_version().unwrap_or_default())
         .labels(&format!("{}={value}", label::RELEASE))
-}
-
-/// Lists Jobs page by page and keeps those that are wanted: there can be many of them, of any size.
-/// Later pages are of the same moment as the first.
-async fn listed(
-    operation: &'static str,
-    api: &Api<Job>,
-    params: ListParams,
-    wanted: impl Fn(&Job) -> bool,
-) -> Result<Vec<Job>, ApiError> {
-    let mut params = params.limit(JOBS_PAGE);
-    let mut kept = Vec::new();
-    loop {
-        let page = call(operation, api.list(&params)).await?;
-        kept.extend(page.items.into_iter().filter(&wanted));
-        params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
-        if params.continue_token.is_none() {
-            return Ok(kept);
-        }
-    }
 }
 
 /// Some of all Jobs of ours, as they are stored now: what identifies them, and a token for more.
@@ -195,13 +170,16 @@ pub async fn of_bundle(
     wanted: impl Fn(&Job) -> bool,
 ) -> Result<Vec<Job>, ApiError> {
     let api: Api<Job> = Api::all(client.clone());
-    let params = ListParams::default().labels(&format!("{}={bundle_uid}", label::BUNDLE_UID));
-    let mut jobs = listed("list the Jobs", &api, params, wanted).await?;
-    for job in &mut jobs {
+    let params = ListParams::default()
+        .limit(JOBS_PAGE)
+        .labels(&format!("{}={bundle_uid}", label::BUNDLE_UID));
+    let keep = |mut job: Job| {
+        let wanted = wanted(&job);
         job.spec = None;
         job.metadata.managed_fields = None;
-    }
-    Ok(jobs)
+        wanted.then_some(job)
+    };
+    kept_of_all("list the Jobs", &api, params, keep).await
 }
 
 /// The Pods of a Job: what tells how they do.

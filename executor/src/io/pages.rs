@@ -13,19 +13,45 @@ const PAGE: u32 = 100;
 /// Of a longer list the rest is not looked through.
 const PAGES: usize = 20;
 
-/// What of a list is kept.
+/// What of a list is kept, as far as it is looked through.
 pub async fn kept<K, T>(
     operation: &'static str,
     api: &Api<K>,
     params: ListParams,
+    keep: impl FnMut(K) -> Option<T>,
+) -> Result<Vec<T>, ApiError>
+where
+    K: Clone + DeserializeOwned + std::fmt::Debug,
+{
+    up_to(PAGES, operation, api, params.limit(PAGE), keep).await
+}
+
+/// What of a whole list is kept, however long it is; the size of a page is in `params`. Later pages are of
+/// the same moment as the first.
+pub async fn kept_of_all<K, T>(
+    operation: &'static str,
+    api: &Api<K>,
+    params: ListParams,
+    keep: impl FnMut(K) -> Option<T>,
+) -> Result<Vec<T>, ApiError>
+where
+    K: Clone + DeserializeOwned + std::fmt::Debug,
+{
+    up_to(usize::MAX, operation, api, params, keep).await
+}
+
+async fn up_to<K, T>(
+    pages: usize,
+    operation: &'static str,
+    api: &Api<K>,
+    mut params: ListParams,
     mut keep: impl FnMut(K) -> Option<T>,
 ) -> Result<Vec<T>, ApiError>
 where
     K: Clone + DeserializeOwned + std::fmt::Debug,
 {
-    let mut params = params.limit(PAGE);
     let mut items = Vec::new();
-    for _ in 0..PAGES {
+    for _ in 0..pages {
         let page = call(operation, api.list(&params)).await?;
         items.extend(page.items.into_iter().filter_map(&mut keep));
         match page.metadata.continue_.filter(|token| !token.is_empty()) {

@@ -1,6 +1,6 @@
 //! Watches bundles and their Jobs and says which bundle to look at. A watched object is only a
-//! hint; passes read everything anew, except what they have stored themselves. An object that cannot be decoded is told and skipped, and
-//! delays nobody.
+//! hint; passes read everything anew, except what they have stored themselves. An object that cannot
+//! be decoded is told and skipped, and delays nobody.
 
 use std::future::Future;
 use std::sync::Arc;

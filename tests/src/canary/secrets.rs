@@ -96,10 +96,8 @@ impl Secrets {
                 .starts_with("etcd /registry/werf.io/werfbundles/");
             if let Some(spoken) = SPOKEN.as_ref().filter(|_| bundle) {
                 let found = spoken.captures_iter(&record.bytes);
-                secrets.spoken.extend(found.flat_map(|found| {
-                    let inside = STANDARD.decode(&found[1]).unwrap_or_default();
-                    [runs(&found[1]), runs(&inside)].concat()
-                }));
+                let texts = found.flat_map(|found| random_texts(&found[1]));
+                secrets.spoken.extend(texts);
             }
         }
         for record in records {

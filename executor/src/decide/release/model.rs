@@ -1,7 +1,7 @@
 //! Every interleaving of bundles that name the same release, each with two executors, is tried: what
 //! they believe of each other may be wrong at any time, a look may show any moment since the own Job was
-//! made, Jobs may be deleted under their hands, and any of them may stop for ever at any step. The model's steps are those of `converge/follow.rs`; what is
-//! decided is decided by [`permission`].
+//! made, Jobs may be deleted under their hands, and any of them may stop for ever at any step. The
+//! model's steps are those of `converge/follow.rs`; what is decided is decided by [`permission`].
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

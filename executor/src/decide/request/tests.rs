@@ -61,7 +61,7 @@ fn a_deployment_whose_job_cannot_be_made_is_not_said_to_run() {
     let mut refused = claimed.clone();
     refused.status = Some(settle(&claimed, &standing, at(1)));
     let decided = decide(&refused, &asking(None, false), at(2));
-    assert_eq!(decided, Decision::Held(message));
+    assert_eq!(decided, Decision::Blocked(message));
     let decided = decide(&claimed, &asking(None, false), at(2));
     assert_eq!(decided, Decision::AlreadyRunning);
 }
