@@ -13,6 +13,7 @@ mod leaving;
 mod logs;
 mod naming;
 mod owning;
+mod placing;
 mod private;
 mod private_registry;
 mod refusing;

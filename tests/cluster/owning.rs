@@ -10,7 +10,7 @@ use werf_shared::bundle::status::Phase;
 use werf_shared::names::{self, annotation, label};
 
 use crate::bed::RUN;
-use crate::tenant::{BUNDLE, in_namespace, namespace_object};
+use crate::tenant::{BUNDLE, in_namespace, jobs_per_attempt, namespace_object};
 
 /// The `Ready` condition: reason and message.
 pub(crate) fn ready(status: &WerfBundleStatus) -> (&str, &str) {
@@ -135,6 +135,66 @@ async fn a_used_up_quota_for_jobs_is_told_and_heals() -> anyhow::Result<()> {
         assert_eq!(reason, "QuotaExceeded");
         assert!(message.contains("exceeded quota: none"), "{message}");
         tenant.permit().await?;
+        let status = tenant.synced("v1.0.0").await?;
+        assert_eq!((status.run, status.last_error_message), (1, None));
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_used_up_quota_for_secrets_is_told_and_its_job_waits() -> anyhow::Result<()> {
+    in_namespace("secretive", async |tenant| {
+        tenant.publish("v1.0.0").await?;
+        let password = format!("password: {:032x}\n", rand::random::<u128>());
+        tenant
+            .apply(&json!({"apiVersion": "v1", "kind": "Secret",
+            "metadata": {"name": "secrets", "namespace": tenant.namespace},
+            "stringData": {"values.yaml": password}}))
+            .await?;
+        tenant.allow_at_most(1, "count/secrets").await?;
+        let values = json!([{"secretRef": {"name": "secrets"}}]);
+        tenant
+            .follow(json!({"converge": {"valuesFrom": values}}))
+            .await?;
+        let status = tenant
+            .until("it is told", |status| ready(status).0 == "QuotaExceeded")
+            .await?;
+        assert_eq!(status.last_job_status, None);
+        let message = ready(&status).1;
+        assert!(message.ends_with(": exceeded quota"), "{message}");
+        let jobs = tenant.jobs().await?;
+        assert_eq!(jobs_per_attempt(&jobs), [1]);
+        let spec = jobs[0].spec.as_ref().context("no spec")?;
+        assert_eq!(spec.suspend, Some(true), "it runs without its values");
+        tenant.permit().await?;
+        let status = tenant.synced("v1.0.0").await?;
+        assert_eq!((status.run, status.last_error_message), (1, None));
+        assert_eq!(tenant.jobs().await?[0].uid(), jobs[0].uid());
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_job_that_a_policy_refuses_is_told_in_its_words_and_heals() -> anyhow::Result<()> {
+    in_namespace("policed", async |tenant| {
+        tenant.publish("v1.0.0").await?;
+        let jobs = json!({
+            "apiGroups": ["batch"], "apiVersions": ["v1"],
+            "operations": ["CREATE"], "resources": ["jobs"],
+        });
+        let attempt = ["create", "job", "any", "--image=any"];
+        tenant.refuse(jobs, "false", &attempt).await?;
+        tenant.follow(json!({})).await?;
+        let status = tenant
+            .until("it is told", |status| ready(status).0 == "Refused")
+            .await?;
+        let message = ready(&status).1;
+        assert!(message.starts_with("cannot create the Job: "), "{message}");
+        assert!(message.ends_with("not now"), "{message}");
+        assert!(tenant.jobs().await?.is_empty());
+        tenant.refuse_no_more().await?;
         let status = tenant.synced("v1.0.0").await?;
         assert_eq!((status.run, status.last_error_message), (1, None));
         Ok(())

@@ -56,6 +56,14 @@ pub(crate) async fn in_namespace_roughly(
     run(Turn::rough().await, name, test).await
 }
 
+/// The same for a test beside which none of the others can run.
+pub(crate) async fn in_namespace_alone(
+    name: &str,
+    test: impl AsyncFnOnce(&Tenant) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    run(Turn::alone().await, name, test).await
+}
+
 async fn run(
     _turn: Turn,
     name: &str,
@@ -342,6 +350,49 @@ impl Tenant {
         self.bed
             .kubectl(&["delete", "quota", "none", "-n", &self.namespace])
             .await?;
+        Ok(())
+    }
+
+    /// Refuses writes of this kind in this namespace for which the CEL expression is false, with the
+    /// words `not now`. In force once `attempt`, a kubectl command, is refused.
+    pub(crate) async fn refuse(
+        &self,
+        rule: Value,
+        expression: &str,
+        attempt: &[&str],
+    ) -> anyhow::Result<()> {
+        let name = &self.namespace;
+        let api = "admissionregistration.k8s.io/v1";
+        self.apply(&json!({"apiVersion": "v1", "kind": "List", "items": [
+            {"apiVersion": api, "kind": "ValidatingAdmissionPolicy", "metadata": {"name": name},
+             "spec": {
+                "failurePolicy": "Fail",
+                "matchConstraints": {"resourceRules": [rule]},
+                "validations": [{"expression": expression, "message": "not now"}],
+             }},
+            {"apiVersion": api, "kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": name},
+             "spec": {
+                "policyName": name,
+                "validationActions": ["Deny"],
+                "matchResources": {"namespaceSelector": {"matchLabels": {
+                    "kubernetes.io/metadata.name": name,
+                }}},
+             }},
+        ]}))
+        .await?;
+        let attempt = [attempt, &["-n", name, "--dry-run=server"]].concat();
+        self.eventually("the policy is in force", async || {
+            let refused = self.bed.kubectl(&attempt).await.err();
+            Ok(refused.is_some_and(|it| format!("{it:#}").contains("not now")))
+        })
+        .await
+    }
+
+    /// Refuses them no more.
+    pub(crate) async fn refuse_no_more(&self) -> anyhow::Result<()> {
+        let policy = "validatingadmissionpolicybinding";
+        let delete = ["delete", policy, &self.namespace];
+        self.bed.kubectl(&delete).await?;
         Ok(())
     }
 

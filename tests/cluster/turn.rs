@@ -29,6 +29,8 @@ pub(crate) enum Turn {
     Rough {
         _war: Arc<OwnedRwLockWriteGuard<()>>,
     },
+    /// Nobody else runs: services are told other things than the tests of others expect.
+    Alone { _all: OwnedRwLockWriteGuard<()> },
 }
 
 impl Turn {
@@ -37,6 +39,12 @@ impl Turn {
             _peace: Arc::clone(&PEACE).read_owned().await,
             _room: Arc::clone(&ROOM).acquire_owned().await?,
         })
+    }
+
+    pub(crate) async fn alone() -> Self {
+        Self::Alone {
+            _all: Arc::clone(&PEACE).write_owned().await,
+        }
     }
 
     pub(crate) async fn rough() -> Self {

@@ -18,7 +18,7 @@ fn failed(status: &WerfBundleStatus) -> bool {
 }
 
 /// Waits until `Ready` names the reason while the Job goes on; returns its message.
-async fn ready_says(tenant: &Tenant, reason: &str) -> anyhow::Result<String> {
+pub(crate) async fn ready_says(tenant: &Tenant, reason: &str) -> anyhow::Result<String> {
     let waits = |status: &WerfBundleStatus| {
         let ready = condition::find(&status.conditions, ConditionType::Ready);
         ready.is_some_and(|ready| ready.reason == reason)
@@ -40,7 +40,7 @@ async fn ready_says(tenant: &Tenant, reason: &str) -> anyhow::Result<String> {
 }
 
 /// Ends the Job as its deadline would.
-async fn let_time_run_out(tenant: &Tenant) -> anyhow::Result<()> {
+pub(crate) async fn let_time_run_out(tenant: &Tenant) -> anyhow::Result<()> {
     let job = tenant.running().await?.active_job_name.context("no Job")?;
     let soon = json!({"spec": {"activeDeadlineSeconds": 1}}).to_string();
     let patch = [
@@ -181,6 +181,31 @@ async fn a_job_whose_pod_is_deleted_says_so() -> anyhow::Result<()> {
             Some("pod was deleted")
         );
         assert_eq!(status.history[0].reason.as_deref(), Some("PodDeleted"));
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_job_whose_pod_the_kubelet_evicts_says_so() -> anyhow::Result<()> {
+    in_namespace("evicted", async |tenant| {
+        // A log is part of what a container may store on its node.
+        tenant
+            .apply(&json!({
+                "apiVersion": "v1", "kind": "LimitRange",
+                "metadata": {"name": "little", "namespace": tenant.namespace},
+                "spec": {"limits": [{
+                    "type": "Container", "default": {"ephemeral-storage": "1Mi"},
+                }]},
+            }))
+            .await?;
+        tenant.publish("v1.0.0-log2m.slow120s").await?;
+        let once = json!({"converge": {"retry": {"limit": 0}, "timeout": "5m"}});
+        tenant.follow(once).await?;
+        let status = tenant.until("it failed", failed).await?;
+        let message = status.last_error_message.unwrap_or_default();
+        assert!(message.starts_with("pod was evicted: "), "{message}");
+        assert_eq!(status.history[0].reason.as_deref(), Some("PodEvicted"));
         Ok(())
     })
     .await
