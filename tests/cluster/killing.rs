@@ -1,9 +1,23 @@
 //! `kill -9` at the worst moments: nothing is lost, nothing is done twice.
 
+use kube::ResourceExt;
 use serde_json::json;
 use werf_shared::bundle::status::Phase;
 
-use crate::tenant::{in_namespace_roughly, jobs_per_attempt};
+use crate::tenant::{Tenant, in_namespace_roughly, jobs_per_attempt};
+
+/// Waits until the Job's Pod runs: the status calls a Job running just before it is let run.
+async fn until_its_pod_runs(tenant: &Tenant, job: &str) -> anyhow::Result<()> {
+    tenant
+        .eventually("the Job's Pod runs", async || {
+            let jobs = tenant.jobs().await?;
+            Ok(jobs.iter().any(|it| {
+                let status = it.status.as_ref();
+                it.name_any() == job && status.and_then(|status| status.ready) == Some(1)
+            }))
+        })
+        .await
+}
 
 #[tokio::test]
 async fn an_executor_killed_before_the_job_creates_it_when_it_is_back() -> anyhow::Result<()> {
@@ -32,9 +46,11 @@ async fn an_executor_killed_before_the_job_creates_it_when_it_is_back() -> anyho
 #[tokio::test]
 async fn an_executor_killed_while_the_job_runs_records_its_end() -> anyhow::Result<()> {
     in_namespace_roughly("killed-after", async |tenant| {
-        tenant.publish("v1.0.0-slow5s").await?;
+        // Long enough to be seen running.
+        tenant.publish("v1.0.0-slow10s").await?;
         tenant.follow(json!({})).await?;
         let job = tenant.running().await?.active_job_name.unwrap_or_default();
+        until_its_pod_runs(tenant, &job).await?;
         // Dead until the Job has ended, so that nobody sees it end.
         let ended = async || {
             let jobs = tenant.jobs().await?;
@@ -43,11 +59,13 @@ async fn an_executor_killed_while_the_job_runs_records_its_end() -> anyhow::Resu
                 status.is_some_and(|status| status.completion_time.is_some())
             }))
         };
-        while !ended().await? {
-            tenant.bed.kill("executor").await?;
-            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-        }
-        let status = tenant.synced("v1.0.0-slow5s").await?;
+        tenant
+            .eventually("the Job has ended", async || {
+                tenant.bed.kill("executor").await?;
+                ended().await
+            })
+            .await?;
+        let status = tenant.synced("v1.0.0-slow10s").await?;
         assert_eq!((status.run, status.attempt), (1, 1));
         assert_eq!(status.history[0].job, job);
         assert_eq!(jobs_per_attempt(&tenant.jobs().await?), [1]);
@@ -85,6 +103,7 @@ async fn a_job_deleted_by_hand_counts_as_failed_and_is_tried_again() -> anyhow::
         tenant.publish("v1.0.0-slow20s").await?;
         tenant.follow(json!({})).await?;
         let job = tenant.running().await?.active_job_name.unwrap_or_default();
+        until_its_pod_runs(tenant, &job).await?;
         tenant
             .bed
             .kubectl(&["delete", "job", &job, "-n", &tenant.namespace])
