@@ -182,7 +182,7 @@ impl Bed {
         Ok(())
     }
 
-    /// Sets how many replicas a service has, and waits until it has them.
+    /// Sets how many replicas a service has, and waits until it has them, and none that is still going.
     pub(crate) async fn scale(&self, component: &str, replicas: usize) -> anyhow::Result<()> {
         let deployment = format!("deployment/werf-operator-{component}");
         let count = format!("--replicas={replicas}");
@@ -197,7 +197,21 @@ impl Bed {
             "--timeout=120s",
         ];
         self.kubectl(&status).await?;
-        Ok(())
+        self.has(component, replicas).await
+    }
+
+    /// Waits until a service has so many Pods, those that are still going included.
+    pub(crate) async fn has(&self, component: &str, pods: usize) -> anyhow::Result<()> {
+        let started = Instant::now();
+        loop {
+            let there = self.pods_of(component).await?.len();
+            if there == pods {
+                return Ok(());
+            }
+            let late = started.elapsed() > patience();
+            ensure!(!late, "{there} Pods of the {component}, not {pods}");
+            tokio::time::sleep(LOOK).await;
+        }
     }
 }
 
@@ -253,7 +267,7 @@ async fn receive_traces(access: &Access, image: &str) -> anyhow::Result<()> {
     let ready = [
         "wait",
         "--for=condition=Ready",
-        "--timeout=60s",
+        "--timeout=150s",
         "pod",
         RECEIVER,
     ];

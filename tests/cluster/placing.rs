@@ -29,11 +29,7 @@ async fn configure(tenant: &Tenant, variables: &[&str]) -> anyhow::Result<()> {
     let status = ["rollout", "status", deployment];
     bed.kubectl(&[&status[..], &of].concat()).await?;
     // One that is going may still make a Job of what it was told before.
-    tenant
-        .eventually("there is one executor", async || {
-            Ok(bed.pods_of("executor").await?.len() == 1)
-        })
-        .await
+    bed.has("executor", 1).await
 }
 
 /// Gives the cluster back as it was found.

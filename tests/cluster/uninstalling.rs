@@ -219,8 +219,8 @@ async fn jobs_of_a_bundle_that_was_torn_off_its_finalizer_are_removed() -> anyho
         let there = json!({"converge": {"targetNamespace": target}});
         let before = run_for_long_in(tenant, &target, &there).await?;
 
-        tenant.bed.scale("executor", 0).await?;
         let torn = async {
+            tenant.bed.scale("executor", 0).await?;
             begin_to_delete(tenant).await?;
             let bare = Patch::Merge(json!({"metadata": {"finalizers": null}}));
             let params = PatchParams::default();
