@@ -14,7 +14,9 @@ use crate::turn::Turn;
 /// A cluster of this test's own, which it gives up.
 const INSTANCE: &str = "werf-operator-orphan";
 
-const PATIENCE: Duration = Duration::from_mins(1);
+/// A whole cluster comes up, beside all that the other tests do.
+const START: Duration = Duration::from_mins(5);
+const STOP: Duration = Duration::from_mins(1);
 
 #[tokio::test]
 async fn a_harness_that_is_killed_leaves_no_process_and_no_control_group() -> anyhow::Result<()> {
@@ -24,21 +26,30 @@ async fn a_harness_that_is_killed_leaves_no_process_and_no_control_group() -> an
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .spawn()?;
-    until("it runs", || Ok(Cluster::attach(INSTANCE)?.is_some())).await?;
+    until(
+        "it runs",
+        START,
+        || Ok(Cluster::attach(INSTANCE)?.is_some()),
+    )
+    .await?;
     ensure!(
         leftovers()?.len() > 8,
         "what is looked for afterwards cannot be seen now: {:?}",
         leftovers()?
     );
     harness.kill().await?;
-    until("nothing is left", || Ok(leftovers()?.is_empty())).await
+    until("nothing is left", STOP, || Ok(leftovers()?.is_empty())).await
 }
 
-async fn until(what: &str, holds: impl Fn() -> anyhow::Result<bool>) -> anyhow::Result<()> {
+async fn until(
+    what: &str,
+    patience: Duration,
+    holds: impl Fn() -> anyhow::Result<bool>,
+) -> anyhow::Result<()> {
     let started = Instant::now();
     while !holds()? {
         ensure!(
-            started.elapsed() < PATIENCE,
+            started.elapsed() < patience,
             "never: {what}; {:?}",
             leftovers()?
         );

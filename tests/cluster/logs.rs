@@ -73,6 +73,13 @@ async fn of_a_log_that_no_object_holds_the_end_is_kept() -> anyhow::Result<()> {
 #[tokio::test]
 async fn a_log_that_cannot_be_kept_holds_nothing_up() -> anyhow::Result<()> {
     in_namespace("no-log", async |tenant| {
+        // Every Pod mounts the certificates that a controller puts into each new namespace.
+        let maps: Api<ConfigMap> = Api::namespaced(tenant.bed.client.clone(), &tenant.namespace);
+        tenant
+            .eventually("the namespace has its certificates", async || {
+                Ok(maps.get_opt("kube-root-ca.crt").await?.is_some())
+            })
+            .await?;
         tenant.forbid("configmaps").await?;
         let tag = "v1.0.0-log20k";
         tenant.publish(tag).await?;

@@ -82,11 +82,13 @@ async fn jobs_run_where_pods_have_to_be_restricted() -> anyhow::Result<()> {
             "-n",
             &tenant.namespace,
         ];
-        let refused = tenant.bed.kubectl(&root).await.unwrap_err();
-        assert!(
-            format!("{refused:#}").contains("violates PodSecurity"),
-            "{refused:#}"
-        );
+        // The apiserver knows namespaces from a cache.
+        tenant
+            .eventually("the label is in force", async || {
+                let refused = tenant.bed.kubectl(&root).await.err();
+                Ok(refused.is_some_and(|it| format!("{it:#}").contains("violates PodSecurity")))
+            })
+            .await?;
 
         let secret = json!({"apiVersion": "v1", "kind": "Secret",
             "metadata": {"name": "secrets", "namespace": tenant.namespace},
