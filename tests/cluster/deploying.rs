@@ -1,9 +1,17 @@
 //! The main job: what is published is deployed.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use werf_shared::bundle::status::JobStatus;
 
 use crate::tenant::{BUNDLE, in_namespace, jobs_per_attempt, namespace_object};
+
+/// Whether the Job is there already. An executor that is busy answers after a while that the wish
+/// waits; who then asks once more by force gets two runs.
+fn started_or_queued(answer: &Value) -> bool {
+    let started = answer["result"] == "RESULT_STARTED";
+    assert!(started || answer["result"] == "RESULT_QUEUED", "{answer}");
+    started
+}
 
 #[tokio::test]
 async fn a_published_bundle_is_deployed_and_upgraded_by_a_push() -> anyhow::Result<()> {
@@ -15,14 +23,14 @@ async fn a_published_bundle_is_deployed_and_upgraded_by_a_push() -> anyhow::Resu
         let status = tenant.synced("v1.9.0").await?;
         assert_eq!(status.last_applied_digest.as_deref(), Some(digest.as_str()));
         assert_eq!(status.last_job_status, Some(JobStatus::Succeeded));
-        assert!(tenant.page().await?.contains("1.9.0"));
+        tenant.page("1.9.0").await?;
 
         // Ten is more than nine, though not in a dictionary.
         tenant.publish("v1.10.0").await?;
         let answer = tenant.poll_now().await?;
         assert_eq!(answer["tag"], "v1.10.0", "{answer}");
         let status = tenant.synced("v1.10.0").await?;
-        assert!(tenant.page().await?.contains("1.10.0"));
+        tenant.page("1.10.0").await?;
         assert_eq!(status.history.len(), 2);
         assert_eq!(jobs_per_attempt(&tenant.jobs().await?), [1, 1]);
         let log = status.last_job_logs.unwrap_or_default();
@@ -31,7 +39,7 @@ async fn a_published_bundle_is_deployed_and_upgraded_by_a_push() -> anyhow::Resu
         let ready = [
             "wait",
             "--for=condition=Ready",
-            "--timeout=5s",
+            "--timeout=120s",
             "wb",
             BUNDLE,
             "-n",
@@ -46,10 +54,10 @@ async fn a_published_bundle_is_deployed_and_upgraded_by_a_push() -> anyhow::Resu
             table.contains("LASTAPPLIEDTAG") && table.contains("v1.10.0"),
             "{table}"
         );
-        let events = tenant.events().await?;
         for tag in ["v1.9.0", "v1.10.0"] {
-            let told = ("Synced".to_owned(), format!("Deployed {tag}"));
-            assert!(events.contains(&told), "{events:?}");
+            let words = format!("Deployed {tag}");
+            let is_it = |reason: &str, note: &str| reason == "Synced" && note == words;
+            tenant.told(&words, is_it).await?;
         }
         Ok(())
     })
@@ -103,7 +111,7 @@ async fn a_suspended_bundle_is_left_alone_until_forced_or_resumed() -> anyhow::R
         let answer = tenant
             .converge(json!({"tag": "v1.0.0", "force": true}))
             .await?;
-        assert_eq!(answer["result"], "RESULT_STARTED", "{answer}");
+        started_or_queued(&answer);
         tenant
             .until("the forced tag is deployed", |status| {
                 status.last_applied_tag.as_deref() == Some("v1.0.0")
@@ -124,18 +132,18 @@ async fn a_person_can_deploy_any_tag_and_it_stays_until_a_newer_one() -> anyhow:
         tenant.publish("v1.1.0").await?;
         tenant.follow(json!({})).await?;
         tenant.synced("v1.1.0").await?;
-        let nothing = tenant.converge(json!({})).await?;
+        let nothing = tenant.converge_until_it_is_known(json!({})).await?;
         assert_eq!(nothing["result"], "RESULT_ALREADY_APPLIED", "{nothing}");
 
         let answer = tenant.converge(json!({"tag": "v1.0.0"})).await?;
-        assert_eq!(answer["result"], "RESULT_STARTED", "{answer}");
+        let started = started_or_queued(&answer);
         let status = tenant.synced("v1.0.0").await?;
-        let newest = &status.history[0];
-        assert_eq!(answer["jobName"], newest.job.as_str());
-        assert_eq!(
-            answer["traceId"],
-            newest.trace_id.clone().unwrap_or_default()
-        );
+        if started {
+            let newest = &status.history[0];
+            assert_eq!(answer["jobName"], newest.job.as_str());
+            let trace = newest.trace_id.clone().unwrap_or_default();
+            assert_eq!(answer["traceId"], trace);
+        }
         // Polls do not undo what a person did …
         tenant.poll_now().await?;
         assert_eq!(

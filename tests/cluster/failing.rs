@@ -1,5 +1,9 @@
 //! What people are told when a deployment fails, or cannot even begin.
 
+use anyhow::Context as _;
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::api::ListParams;
 use serde_json::json;
 use werf_shared::bundle::status::{JobStatus, Phase, WerfBundleStatus};
 
@@ -44,8 +48,21 @@ async fn a_job_that_is_oom_killed_says_so() -> anyhow::Result<()> {
         }});
         tenant.follow(small).await?;
         let status = tenant.until("it failed", failed).await?;
-        let message = status.last_error_message.as_deref();
-        assert_eq!(message, Some("pod failed with OOMKilled"));
+        let pods: Api<Pod> = Api::namespaced(tenant.bed.client.clone(), &tenant.namespace);
+        let of_job = format!("job-name={}", status.history[0].job);
+        let pods = pods.list(&ListParams::default().labels(&of_job)).await?;
+        let mut ends = pods.items.iter().filter_map(|pod| {
+            let containers = pod.status.as_ref()?.container_statuses.as_ref()?;
+            containers.first()?.state.as_ref()?.terminated.as_ref()
+        });
+        let end = ends.next().context("no Pod that ended")?;
+        assert_eq!(end.exit_code, 137);
+        // Now and then containerd misses that it was for its memory that a container was killed.
+        let expected = match end.reason.as_deref() {
+            Some("OOMKilled") => "pod failed with OOMKilled",
+            _ => "pod failed with exit code 137",
+        };
+        assert_eq!(status.last_error_message.as_deref(), Some(expected));
         Ok(())
     })
     .await
@@ -93,7 +110,8 @@ async fn a_missing_service_account_is_named_and_no_job_is_made() -> anyhow::Resu
             ))
         );
         assert!(tenant.jobs().await?.is_empty());
-        let refused = tenant.converge(json!({})).await.unwrap_err().to_string();
+        let refused = tenant.converge_until_it_is_known(json!({})).await;
+        let refused = refused.unwrap_err().to_string();
         assert!(
             refused.contains("ServiceAccount late does not exist"),
             "{refused}"

@@ -25,7 +25,7 @@ async fn an_earlier_tag_is_held_until_a_newer_one_or_until_the_annotation_is_gon
 
         tenant.annotate(&[&format!("{ROLLBACK_TO}=v1.0.0")]).await?;
         let status = tenant.synced("v1.0.0").await?;
-        assert!(tenant.page().await?.contains("1.0.0"));
+        tenant.page("1.0.0").await?;
         assert_eq!(status.last_applied_digest.as_deref(), Some(first.as_str()));
         assert_eq!(status.history[0].cause, "Rollback");
         assert_eq!(ready_reason(&status), Some("RolledBack"));
@@ -69,7 +69,7 @@ async fn an_earlier_tag_is_held_until_a_newer_one_or_until_the_annotation_is_gon
         tenant.annotate(&[&format!("{ROLLBACK_TO}-")]).await?;
         let status = tenant.synced("v1.2.0").await?;
         assert_eq!(status.last_handled_rollback, None);
-        assert!(tenant.page().await?.contains("1.2.0"));
+        tenant.page("1.2.0").await?;
         Ok(())
     })
     .await

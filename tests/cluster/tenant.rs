@@ -25,6 +25,9 @@ fn werf_is_real() -> bool {
     std::env::var_os("WERF_BINARY").is_some()
 }
 
+/// How long a page may be waited for until it is asked for again.
+const PAGE_LIMIT: Duration = Duration::from_secs(5);
+
 /// How often it is looked at.
 pub(crate) const LOOK: Duration = Duration::from_millis(100);
 
@@ -294,13 +297,39 @@ impl Tenant {
             .await
     }
 
-    /// The page of the demo application.
-    pub(crate) async fn page(&self) -> anyhow::Result<String> {
+    /// The same for what no Job runs for yet. An executor that is busy answers after a while that the
+    /// wish waits, and is asked again.
+    pub(crate) async fn converge_until_it_is_known(&self, request: Value) -> anyhow::Result<Value> {
+        let started = Instant::now();
+        loop {
+            let answer = self.converge(request.clone()).await?;
+            if answer["result"] != "RESULT_QUEUED" || started.elapsed() > patience() {
+                return Ok(answer);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Waits until these words are on the page of the demo application; returns the page. When it has
+    /// just been deployed, the node may still send connections where no Pod, or an old one, is.
+    pub(crate) async fn page(&self, words: &str) -> anyhow::Result<String> {
+        let started = Instant::now();
+        loop {
+            match self.page_now().await {
+                Ok(page) if page.contains(words) => return Ok(page),
+                last if started.elapsed() > patience() => {
+                    bail!("never: {words} on the page; the last time: {last:?}")
+                }
+                _ => tokio::time::sleep(LOOK).await,
+            }
+        }
+    }
+
+    async fn page_now(&self) -> anyhow::Result<String> {
         let address = self.bed.reach(&self.namespace, BUNDLE, 80).await?;
-        Ok(reqwest::get(format!("http://{address}/"))
-            .await?
-            .text()
-            .await?)
+        let client = reqwest::Client::builder().timeout(PAGE_LIMIT).build()?;
+        let answer = client.get(format!("http://{address}/")).send().await?;
+        Ok(answer.text().await?)
     }
 
     /// Events about the bundle: reason and note.
@@ -315,6 +344,20 @@ impl Tenant {
                 (event.reason.unwrap_or_default(), note)
             })
             .collect())
+    }
+
+    /// Waits until there is an Event about the bundle with such a reason and note: Events are told
+    /// after what they are about was stored.
+    pub(crate) async fn told(
+        &self,
+        what: &str,
+        is_it: impl Fn(&str, &str) -> bool,
+    ) -> anyhow::Result<()> {
+        self.eventually(&format!("it is told: {what}"), async || {
+            let events = self.events().await?;
+            Ok(events.iter().any(|(reason, note)| is_it(reason, note)))
+        })
+        .await
     }
 
     /// Says no to everything of a kind in this namespace.

@@ -32,8 +32,7 @@ async fn values_are_applied_and_secrets_stay_secret() -> anyhow::Result<()> {
             )
             .await?;
         tenant.synced("v1.0.0").await?;
-        let page = tenant.page().await?;
-        assert!(page.contains("Good-morning"), "{page}");
+        let page = tenant.page("Good-morning").await?;
         assert!(!page.contains("not set"), "{page}");
 
         // Another message is another deployment, without anyone touching the bundle's spec.
@@ -44,8 +43,10 @@ async fn values_are_applied_and_secrets_stay_secret() -> anyhow::Result<()> {
                 status.run == 2 && status.active_job_name.is_none()
             })
             .await?;
-        assert_eq!(status.history[0].cause, "Requested");
-        assert!(tenant.page().await?.contains("Good-evening"));
+        // A pass that came by for another reason may have read the new values first.
+        let cause = &*status.history[0].cause;
+        assert!(matches!(cause, "Requested" | "InputsChanged"), "{cause}");
+        tenant.page("Good-evening").await?;
 
         let jobs = serde_json::to_string(&tenant.jobs().await?)?;
         assert!(jobs.contains("message=Good-evening"), "{jobs}");
