@@ -149,7 +149,7 @@ async fn a_used_up_quota_for_secrets_is_told_and_its_job_waits() -> anyhow::Resu
             "metadata": {"name": "secrets", "namespace": tenant.namespace},
             "stringData": {"values.yaml": password}}))
             .await?;
-        tenant.allow_at_most(1, "count/secrets").await?;
+        tenant.allow_at_most(1, "count/secrets", 1).await?;
         let values = json!([{"secretRef": {"name": "secrets"}}]);
         tenant
             .follow(json!({"converge": {"valuesFrom": values}}))
@@ -219,7 +219,7 @@ async fn a_job_that_was_left_over_does_not_use_up_a_quota_for_ever() -> anyhow::
                 "restartPolicy": "Never", "containers": [container],
             }}}}))
             .await?;
-        tenant.allow_at_most(2, "count/jobs.batch").await?;
+        tenant.allow_at_most(2, "count/jobs.batch", 2).await?;
         tenant.publish("v1.1.0").await?;
         tenant.annotate(&["operator.werf.io/reconcile=now"]).await?;
         tenant.synced("v1.1.0").await?;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Event, Pod, Secret};
+use k8s_openapi::api::core::v1::{Event, Pod, ResourceQuota, Secret};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
@@ -362,29 +362,38 @@ impl Tenant {
 
     /// Says no to everything of a kind in this namespace.
     pub(crate) async fn forbid(&self, resource: &str) -> anyhow::Result<()> {
-        self.allow_at_most(0, resource).await
+        self.allow_at_most(0, resource, 0).await
     }
 
-    /// Says no to more than so many of a kind in this namespace.
-    pub(crate) async fn allow_at_most(&self, most: u32, resource: &str) -> anyhow::Result<()> {
-        self.apply(&json!({
+    /// Says no to more than so many of a kind in this namespace, of which so many are there already.
+    pub(crate) async fn allow_at_most(
+        &self,
+        most: u32,
+        resource: &str,
+        there: u32,
+    ) -> anyhow::Result<()> {
+        let quota = json!({
             "apiVersion": "v1", "kind": "ResourceQuota",
             "metadata": {"name": "none", "namespace": self.namespace},
             "spec": {"hard": {resource: most.to_string()}},
-        }))
-        .await?;
+        });
+        self.apply(&quota).await?;
+        let quotas: Api<ResourceQuota> = Api::namespaced(self.bed.client.clone(), &self.namespace);
         // A quota counts from when its controller has seen it.
-        let arguments = [
-            "get",
-            "quota",
-            "none",
-            "-n",
-            &self.namespace,
-            "-o",
-            "jsonpath={.status.hard}",
-        ];
         self.eventually("the quota is in force", async || {
-            Ok(!self.bed.kubectl(&arguments).await?.trim().is_empty())
+            let status = quotas.get("none").await?.status.unwrap_or_default();
+            let used = status.used.unwrap_or_default();
+            let Some(used) = used.get(resource) else {
+                return Ok(false);
+            };
+            if used.0.parse::<u32>()? >= there {
+                return Ok(true);
+            }
+            // It was counted in a cache that had not seen everything, and would not be counted again
+            // for minutes.
+            self.permit().await?;
+            self.apply(&quota).await?;
+            Ok(false)
         })
         .await
     }
