@@ -19,8 +19,8 @@ const (
 	lookEvery = time.Second
 	// patience is how long a new Pod may be in trouble before the deploy is given up. werf gives
 	// up after a few failures per replica, long before the timeout. Tests want to see what the
-	// operator says meanwhile.
-	patience = 15 * time.Second
+	// operator says meanwhile, and it looks every 15 seconds only.
+	patience = 30 * time.Second
 )
 
 // hopeless are the reasons of a waiting container that do not mend by waiting.
