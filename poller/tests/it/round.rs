@@ -70,7 +70,7 @@ async fn a_registry_that_hangs_holds_a_poll_up_once_and_not_for_every_tag() {
     })
     .await;
     let subscription = subscription(&registry);
-    let scan = Duration::from_millis(400);
+    let scan = Duration::from_secs(2);
     let members = members(&subscription, &["^1", "^2", "^3", "^4"]);
     let started = Instant::now();
     let round = poll(&client(scan), &subscription, members, None).await;
@@ -95,7 +95,7 @@ async fn who_has_many_bundles_leaves_the_others_time() {
     let subscription = subscription(&registry);
     let mut members = members(&subscription, &["^1", "^2", "^3"]);
     members[2].key = BundleKey::new("zebra", "^3");
-    let scan = Duration::from_millis(400);
+    let scan = Duration::from_secs(2);
     let round = poll(&client(scan), &subscription, members, None).await;
     assert!(
         matches!(round.end(), PollEnd::Failure(_)),
