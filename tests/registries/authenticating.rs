@@ -138,14 +138,14 @@ async fn an_expired_token_is_replaced_once(#[case] program: Program) {
     let server = bed::tokens(program).await;
     let path = path("authenticating/expired", program);
     let repository = bed::repository(server, &path, &["v1.0.0"]).await;
-    // Registries forgive a minute; two seconds of it are left.
+    // Registries forgive a minute; ten seconds of it are left.
     let lifetime = |signed| Lifetime { said: 300, signed };
-    bed::TOKENS.set_lifetime(&path, lifetime(-58));
+    bed::TOKENS.set_lifetime(&path, lifetime(-50));
     let mut watcher = watcher(server, &path).logging_in(bed::USER, bed::PASSWORD);
     assert_eq!(watcher.poll().await.announced().0, "v1.0.0");
     assert_eq!(tokens(&path).len(), 1);
     bed::TOKENS.set_lifetime(&path, lifetime(300));
-    refused(server, &path, &bed::TOKENS.mint(&path, -58).unwrap()).await;
+    refused(server, &path, &bed::TOKENS.mint(&path, -50).unwrap()).await;
     let digest = bed::push(&repository, "v1.0.1", "later").await;
     assert_eq!(watcher.poll().await.announced(), ("v1.0.1", &*digest));
     assert_eq!(
