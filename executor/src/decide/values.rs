@@ -40,6 +40,9 @@ const MAX_FILE_BYTES: usize = 1_000_000;
 pub fn resolve(sources: &[Source]) -> Result<Values, InvalidValues> {
     let tree = merged(sources)?;
     let (arguments, rest) = arguments::split(&tree);
+    if !rest.values().all(arguments::exact_in_json) {
+        return Err(rounded(sources));
+    }
     let file = (!rest.is_empty()).then(|| file::write(&rest));
     if file
         .as_ref()
@@ -181,6 +184,39 @@ fn merged(sources: &[Source]) -> Result<Tree, InvalidValues> {
         }
     }
     Ok(tree)
+}
+
+/// Names the document with the number that would be rounded: one that has such a number by itself, or
+/// else, where all arguments go into the file because they are too many, one with any large number.
+fn rounded(sources: &[Source]) -> InvalidValues {
+    let has_one = |source: &Source, text: &[u8], whole: bool| {
+        let document = document::parse(text, &mut Budget::default()).unwrap_or_default();
+        let mut tree = Tree::default();
+        tree.merge(document, source.kind);
+        let rest = if whole {
+            tree.document()
+        } else {
+            arguments::split(&tree).1
+        };
+        !rest.values().all(arguments::exact_in_json)
+    };
+    let find = |whole: bool| {
+        sources.iter().find_map(|source| {
+            let mut documents = source.documents.iter();
+            let found = documents.find(|(_, text)| has_one(source, text, whole));
+            found.map(|(key, _)| (source, key))
+        })
+    };
+    let Some((source, key)) = find(false).or_else(|| find(true)) else {
+        return InvalidValues::TooLarge;
+    };
+    InvalidValues::Document {
+        kind: source.kind,
+        name: source.name.clone(),
+        key: key.clone(),
+        line: None,
+        problem: Problem::NumberTooLarge,
+    }
 }
 
 #[cfg(test)]

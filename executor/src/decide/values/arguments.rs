@@ -14,7 +14,8 @@ const MAX_ARGUMENT_BYTES: usize = 64 * 1024;
 /// `strvals` refuses a key with more dots.
 const MAX_DOTS: usize = 30;
 
-/// Beyond this, integers in JSON are rounded by Helm.
+/// Beyond this, Helm rounds integers in files and in JSON: it makes floats of all numbers there
+/// (`sigs.k8s.io/yaml` and `encoding/json` without `UseNumber`).
 const EXACT_IN_JSON: u64 = 1 << 53;
 
 /// The arguments and the document for the file. Each leaf is in exactly one of them, and no leaf
@@ -89,7 +90,8 @@ fn flag_and_text(value: &Value) -> Option<(&'static str, String)> {
     })
 }
 
-fn exact_in_json(value: &Value) -> bool {
+/// Whether Helm reads every number in a file or in JSON exactly.
+pub(super) fn exact_in_json(value: &Value) -> bool {
     match value {
         Value::Number(number) => {
             number.is_f64()

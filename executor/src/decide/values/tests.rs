@@ -175,13 +175,15 @@ fn text() -> impl Strategy<Value = String> {
     ]
 }
 
+/// Helm makes a float of every number in a file, which holds integers up to here exactly.
+const EXACT: i64 = 1 << 53;
+
 fn scalar() -> impl Strategy<Value = Value> {
     prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
-        any::<i64>().prop_map(Value::from),
+        (-EXACT..=EXACT).prop_map(Value::from),
         (0_i64..100).prop_map(Value::from),
-        any::<u64>().prop_map(Value::from),
         any::<i32>().prop_map(|eighths| Value::from(f64::from(eighths) / 8.0)),
         text().prop_map(Value::from),
     ]
@@ -213,6 +215,38 @@ fn laid_over(base: &mut Value, over: Value) {
 /// `document` as YAML that means the same to Helm.
 fn written(document: &Value) -> String {
     file::write(document.as_object().unwrap())
+}
+
+#[rstest::rstest]
+#[case::in_a_secret(&[secret(0, "a: 9007199254740993")], "Secret 'source-0'")]
+#[case::negative(&[secret(0, "a: -9007199254740993")], "Secret 'source-0'")]
+#[case::in_a_list(&[config_map(0, "a: [{b: 9007199254740993}]")], "ConfigMap 'source-0'")]
+#[case::unsigned(&[config_map(0, "a: 9223372036854775808")], "ConfigMap 'source-0'")]
+#[case::not_its_own(&[config_map(0, "'': 9007199254740993")], "ConfigMap 'source-0'")]
+#[case::later(&[config_map(0, "a: 9007199254740993"), secret(1, "b: 9007199254740993")], "Secret 'source-1'")]
+fn an_integer_that_helm_would_round_is_refused(#[case] sources: &[Source], #[case] whose: &str) {
+    let refused = resolve(sources).unwrap_err().to_string();
+    let expected =
+        format!("{whose} key 'values.yaml': the number is too large to be kept exactly; quote it");
+    assert_eq!(refused, expected);
+}
+
+#[rstest::rstest]
+#[case::exact(&[secret(0, "a: 9007199254740992")])]
+#[case::argument(&[config_map(0, "a: 9223372036854775807")])]
+#[case::quoted(&[secret(0, "a: '9007199254740993'")])]
+#[case::key(&[secret(0, "9007199254740993: a")])]
+#[case::overridden(&[secret(0, "a: 9007199254740993"), secret(1, "a: 1")])]
+fn an_integer_that_helm_keeps_is_taken(#[case] sources: &[Source]) {
+    assert!(resolve(sources).is_ok());
+}
+
+#[test]
+fn too_many_arguments_take_their_large_integers_along() {
+    let long = "x".repeat(64 * 1024);
+    let text = format!("a: {long}\nb: 9007199254740993");
+    let refused = resolve(&[config_map(0, &text)]).unwrap_err().to_string();
+    assert!(refused.starts_with("ConfigMap 'source-0' key"), "{refused}");
 }
 
 proptest! {
