@@ -56,6 +56,33 @@ async fn values_are_applied_and_secrets_stay_secret() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn changed_values_are_deployed_by_themselves_within_the_poll_interval() -> anyhow::Result<()>
+{
+    in_namespace("refreshing", async |tenant| {
+        let config = |message: &str| {
+            json!({"apiVersion": "v1", "kind": "ConfigMap",
+                "metadata": {"name": "config", "namespace": tenant.namespace},
+                "data": {"values.yaml": format!("message: {message}\n")}})
+        };
+        tenant.apply(&config("Good-morning")).await?;
+        tenant.publish("v1.0.0").await?;
+        let values = json!({"converge": {"valuesFrom": [{"configMapRef": {"name": "config"}}]}});
+        tenant.follow(values).await?;
+        tenant.synced("v1.0.0").await?;
+        tenant.apply(&config("Good-evening")).await?;
+        let status = tenant
+            .until("the new message is deployed", |status| {
+                status.run == 2 && status.active_job_name.is_none()
+            })
+            .await?;
+        assert_eq!(status.history[0].cause, "InputsChanged");
+        assert!(tenant.page().await?.contains("Good-evening"));
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
 async fn a_secret_that_werf_prints_is_masked_in_the_status() -> anyhow::Result<()> {
     in_namespace("masking", async |tenant| {
         let canary = format!("{:016x}", rand::random::<u64>());
