@@ -28,6 +28,7 @@ mod begin;
 mod exclusive;
 mod follow;
 mod leave;
+mod left_over;
 mod masks;
 pub mod orphans;
 mod record;
@@ -43,6 +44,9 @@ const PREPARE_AGAIN: Duration = Duration::from_secs(30);
 /// How soon it is looked again what a running Job waits for. Its end is told by a watch, which this makes
 /// up for if it fails.
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
+
+/// How soon it is tried again to enter a room that is full.
+const BUSY: Duration = Duration::from_secs(2);
 
 /// How soon it is looked again whether the Jobs of a bundle that is going are gone.
 const LEAVING: Duration = Duration::from_secs(1);

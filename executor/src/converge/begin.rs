@@ -31,7 +31,9 @@ use crate::seeded::{self, Bug};
 pub(super) async fn begin(context: &Context, bundle: &WerfBundle) -> Result<Next, ConvergeError> {
     let settings = match Settings::of(bundle, context.allow_insecure_registries) {
         Ok(settings) => settings,
-        Err(invalid) => return cannot_prepare(context, bundle, "InvalidSpec", &invalid).await,
+        Err(invalid) => {
+            return cannot_prepare(context, bundle, status::INVALID_SPEC, &invalid).await;
+        }
     };
     let (tag, digest, requested, force, traceparent) = match plan::wanted(bundle) {
         Wanted::Nothing(why) => return rest(context, bundle, &Standing::Nothing(why)).await,

@@ -2,15 +2,15 @@
 
 use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
-use tracing::{Instrument, info, warn};
+use tracing::{Instrument, info};
 use werf_shared::bundle::{BundleKey, WerfBundle, WerfBundleStatus};
 use werf_shared::clock;
-use werf_shared::error::chain;
 use werf_shared::telemetry::propagation;
 
 use super::attend::attend;
 use super::begin::{resolve_access, resolve_values};
 use super::exclusive::{self, Answer};
+use super::left_over::{discard, sweep};
 use super::record::{record, record_removed};
 use super::settle::{cannot_prepare, cannot_prepare_saying, patch_status, step_back};
 use super::trace::{Part, span_of_run};
@@ -67,13 +67,17 @@ pub(super) async fn follow(
         };
     }
     match outcome::progress(&job) {
-        // It is being deleted and will not run. Its name is free when it is gone.
+        // It is being deleted and will not run.
         Progress::New if job.metadata.deletion_timestamp.is_some() => {
-            Ok(Next::Rest(Again::After(LEAVING)))
+            if claimed.confirmed {
+                Ok(Next::Rest(Again::After(LEAVING)))
+            } else {
+                abandon(context, bundle).await
+            }
         }
         Progress::Ended => record(context, bundle, &job).await,
         Progress::New if !claimed.confirmed => adopt(context, bundle, &job).await,
-        Progress::New => match permission(context, bundle, &job).await? {
+        Progress::New => match permission(context, bundle, &job, true).await? {
             Permitted::Yes => {
                 jobs::release(&context.client, &job).await?;
                 Ok(Next::Rest(Again::After(LOOK_AGAIN)))
@@ -207,8 +211,9 @@ async fn adopt(context: &Context, bundle: &WerfBundle, job: &Job) -> Result<Next
     let inputs = claimed_inputs(context, bundle).await?;
     // A Job that was made with other files, such as without credentials, is no use.
     let Some(inputs) = inputs.filter(|inputs| inputs.files().fit(job)) else {
-        jobs::delete_as_seen(&context.client, job).await?;
-        return abandon(context, bundle).await;
+        let next = abandon(context, bundle).await?;
+        discard(context, bundle, job).await;
+        return Ok(next);
     };
     let_run(context, bundle, job, &inputs).await
 }
@@ -225,25 +230,33 @@ async fn permission(
     context: &Context,
     bundle: &WerfBundle,
     job: &Job,
+    confirmed: bool,
 ) -> Result<Permitted, ConvergeError> {
-    let Some(release) = Release::of_job(job) else {
+    let why = match Release::of_job(job) {
         // Made by an operator before this one, and not to be found by others.
-        jobs::delete_as_seen(&context.client, job).await?;
-        return Ok(Permitted::No(abandon(context, bundle).await?));
-    };
-    Ok(
-        match exclusive::ask(context, bundle, job, &release).await? {
-            Answer::Granted => Permitted::Yes,
+        None => None,
+        Some(release) => match exclusive::ask(context, bundle, job, &release).await? {
+            Answer::Granted => return Ok(Permitted::Yes),
             Answer::Wait(why) => {
                 let reason = status::RELEASE_CONFLICT;
-                Permitted::No(cannot_prepare_saying(context, bundle, reason, why).await?)
+                let next = cannot_prepare_saying(context, bundle, reason, why).await?;
+                return Ok(Permitted::No(next));
             }
-            Answer::StepBack(why) => {
-                jobs::delete_as_seen(&context.client, job).await?;
-                Permitted::No(step_back(context, bundle, status::RELEASE_CONFLICT, why).await?)
-            }
+            Answer::StepBack(why) => Some(why),
         },
-    )
+    };
+    if confirmed {
+        // Another replica may be about to let it run.
+        jobs::delete_as_seen(&context.client, job).await?;
+    }
+    let next = match why {
+        Some(why) => step_back(context, bundle, status::RELEASE_CONFLICT, why).await?,
+        None => abandon(context, bundle).await?,
+    };
+    if !confirmed {
+        discard(context, bundle, job).await;
+    }
+    Ok(Permitted::No(next))
 }
 
 /// Gives a new Job its files, says in the status that it exists, and only then lets it run.
@@ -253,14 +266,15 @@ async fn let_run(
     job: &Job,
     inputs: &Inputs,
 ) -> Result<Next, ConvergeError> {
-    if let Permitted::No(next) = permission(context, bundle, job).await? {
+    if let Permitted::No(next) = permission(context, bundle, job, false).await? {
         return Ok(next);
     }
     if let Some(secret) = inputs.files().secret(job)
         && jobs::create_files(&context.client, job, &secret).await? == Ownership::Foreign
     {
-        jobs::delete_as_seen(&context.client, job).await?;
-        return yield_name(context, bundle, job).await;
+        let next = yield_name(context, bundle, job).await?;
+        discard(context, bundle, job).await;
+        return Ok(next);
     }
     let confirmed = status::confirm(bundle, job, clock::now());
     let confirmed = spoil::confirmation(&context.client, confirmed, job).await?;
@@ -338,29 +352,4 @@ async fn yield_name(
 /// Gives up a claim whose Job never ran. The next pass claims a new run, if one is wanted.
 async fn abandon(context: &Context, bundle: &WerfBundle) -> Result<Next, ConvergeError> {
     Ok(patch_status(context, bundle, status::abandon(bundle)).await?)
-}
-
-/// Removes Jobs of earlier runs that were created and never let run, left by replicas that died in
-/// between. Those that stay are tried again with the next run.
-pub(super) async fn sweep(context: &Context, bundle: &WerfBundle) {
-    let default = WerfBundleStatus::default();
-    let status = bundle.status.as_ref().unwrap_or(&default);
-    // The first run has none before it.
-    if (status.run, status.attempt) <= (1, 1) {
-        return;
-    }
-    let client = &context.client;
-    let uid = bundle.uid().unwrap_or_default();
-    let left_over = |job: &Job| outcome::is_left_over(job, status);
-    let swept = async {
-        for job in jobs::of_bundle(client, &uid, left_over).await? {
-            // One that was let run since is changed, and stays.
-            jobs::delete_as_seen(client, &job).await?;
-        }
-        Ok::<_, ApiError>(())
-    };
-    if let Err(error) = swept.await {
-        let key = BundleKey::of(bundle);
-        warn!(bundle.namespace = %key.namespace, bundle.name = %key.name, error = %chain(&error), "Cannot remove Jobs that were left over");
-    }
 }

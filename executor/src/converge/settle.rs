@@ -7,7 +7,7 @@ use werf_shared::bundle::{BundleKey, WerfBundle, WerfBundleStatus};
 use werf_shared::clock;
 use werf_shared::error::chain;
 
-use super::follow::sweep;
+use super::left_over::sweep;
 use super::trace::{Part, span_of_run};
 use super::{Context, ConvergeError, Next, PREPARE_AGAIN};
 use crate::decide::settings::Settings;

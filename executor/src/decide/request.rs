@@ -113,7 +113,7 @@ pub fn became(stored: &WerfBundle, now: &WerfBundle) -> Option<Became> {
     let after = now.status.as_ref()?;
     let waiting = after.requested.is_some();
     let claimed = after.run > before.run;
-    let confirmed = after.last_job_status.is_some();
+    let confirmed = after.current_run.is_some() && after.last_job_status.is_some();
     if claimed && confirmed {
         return Some(Became::Started);
     }

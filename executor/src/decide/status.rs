@@ -23,6 +23,9 @@ use summary::summarize;
 /// The reason of `Ready` when a tag cannot be rolled back to.
 pub const ROLLBACK_UNKNOWN: &str = "RollbackTagUnknown";
 
+/// Why `Ready` is false while the spec says something that the schema did not catch.
+pub const INVALID_SPEC: &str = "InvalidSpec";
+
 /// The reason of `Ready` while nothing is polled or deployed.
 const SUSPENDED: &str = "Suspended";
 
@@ -135,7 +138,8 @@ pub fn claim_retry(
 pub fn abandon(bundle: &WerfBundle) -> WerfBundleStatus {
     let mut status = bundle.status.clone().unwrap_or_default();
     status.active_job_name = None;
-    status.last_job_status = None;
+    // As it was before the claim.
+    status.last_job_status = status.history.first().map(|entry| entry.result);
     let run = status.current_run.take();
     if status.requested.is_none() {
         status.requested = run.and_then(|run| run.request);
@@ -359,7 +363,8 @@ pub fn is_told_lately(bundle: &WerfBundle, reason: &str, span: Duration, now: Ti
         })
         .map(|time| now.duration_since(time.0));
     let span = SignedDuration::try_from(span).unwrap_or(SignedDuration::MAX);
-    told && since.is_some_and(|since| since < span)
+    // A time that lies ahead was told by another replica, whose clock is perhaps wrong.
+    told && since.is_some_and(|since| since.abs() < span)
 }
 
 /// Forgets what kept a Job from being made.

@@ -55,9 +55,12 @@ enum Step {
     Confirm(u8, u8),
     /// It lets the Job run next.
     Release(u8),
-    /// It removes the Job next, and gives up the claim after that.
+    /// It removes the Job of a confirmed claim next, and gives up the claim after that.
     Remove(u8, u8),
     Abandon(u8),
+    /// It gives up a claim that is not confirmed next, and removes the Job after that.
+    GiveUp(u8, u8),
+    Discard(u8),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -172,14 +175,23 @@ fn step(state: &State, world: World, b: usize, e: usize) -> Vec<State> {
                     Permission::Granted if confirmed => Step::Release(uid),
                     Permission::Granted => Step::Confirm(version, uid),
                     Permission::Wait => Step::Start,
-                    Permission::StepBack => Step::Remove(version, uid),
+                    Permission::StepBack if confirmed => Step::Remove(version, uid),
+                    Permission::StepBack => Step::GiveUp(version, uid),
                 };
+            // What is left over of a claim that was given up is removed by whoever finds it.
+            let left_over = (0..BUNDLES).filter_map(|other| {
+                let Bundle { claim, job, .. } = state.bundles[other];
+                let mut after = *state;
+                after.bundles[other].job = Job::Missing;
+                (other != b && claim == Claim::Over && job == Job::Suspended).then_some(after)
+            });
             looks
                 .flat_map(|(others, _)| {
                     beliefs
                         .iter()
                         .map(move |belief| to(decided(others, belief)))
                 })
+                .chain(left_over)
                 .collect()
         }
         Step::Confirm(version, uid) if version == bundle.version => {
@@ -207,8 +219,19 @@ fn step(state: &State, world: World, b: usize, e: usize) -> Vec<State> {
         Step::Abandon(version) if version == bundle.version => {
             vec![write(Claim::Over, Step::Start)]
         }
+        Step::GiveUp(version, uid) if version == bundle.version => {
+            vec![write(Claim::Over, Step::Discard(uid))]
+        }
+        // Whoever does not come to that leaves it to others.
+        Step::Discard(uid) => {
+            let mut after = to(Step::Start);
+            if bundle.made == uid && bundle.job == Job::Suspended {
+                after.bundles[b].job = Job::Missing;
+            }
+            vec![after]
+        }
         // Overtaken: it looks again.
-        Step::Confirm(..) | Step::Abandon(_) => vec![to(Step::Start)],
+        Step::Confirm(..) | Step::Abandon(_) | Step::GiveUp(..) => vec![to(Step::Start)],
     }
 }
 

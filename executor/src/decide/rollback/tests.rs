@@ -264,10 +264,10 @@ fn a_changed_value_redeploys_the_held_tag() {
 #[test]
 fn a_rollback_that_fails_is_retried_and_stalls_as_any_run() {
     let mut failing = rolled_back().deploying("h1");
-    for (attempt, then) in [(1, Step::RetryAt(at(530))), (4, Step::GiveUp)] {
+    for (attempt, then) in [(1, Step::RetryAt(at(320))), (4, Step::GiveUp)] {
         failing = failing
             .with(|status| status.attempt = attempt)
-            .failed(Cause::ExitCode(1), at(500));
+            .failed(Cause::ExitCode(1), at(290));
         assert_eq!(next(&failing, "h1"), then);
     }
     let status = failing.state();

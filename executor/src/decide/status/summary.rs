@@ -7,7 +7,7 @@ use werf_shared::bundle::status::{FAILURE_LIMIT, JobStatus, Phase, Rollback};
 use werf_shared::bundle::{WerfBundle, WerfBundleStatus};
 use werf_shared::names::wish;
 
-use super::{ROLLBACK_UNKNOWN, SUSPENDED, Standing};
+use super::{INVALID_SPEC, ROLLBACK_UNKNOWN, SUSPENDED, Standing};
 use crate::decide::obstacle::Kind;
 use crate::decide::plan::WhyNothing;
 use crate::decide::poll_report::NothingChosen;
@@ -103,7 +103,9 @@ fn view(status: &WerfBundleStatus, standing: &Standing) -> View {
             None => syncing("Deploying", format!("Deploying {wanted}")),
         },
         Standing::CannotPrepare { reason, message } => {
-            failed(reason, message.clone(), *reason == ROLLBACK_UNKNOWN)
+            // Both wait for a person.
+            let stalled = [ROLLBACK_UNKNOWN, INVALID_SPEC].contains(reason);
+            failed(reason, message.clone(), stalled)
         }
         Standing::Retrying(at) => {
             let at = at.strftime("%H:%M:%S");

@@ -345,6 +345,7 @@ fn kstatus(bundle: &WerfBundle) -> &'static str {
 #[case::retrying(Standing::Retrying(at(100)), "InProgress")]
 #[case::cannot_prepare(Standing::CannotPrepare { reason: "ValuesNotFound", message: String::new() }, "InProgress")]
 #[case::rollback_unknown(Standing::CannotPrepare { reason: ROLLBACK_UNKNOWN, message: String::new() }, "Failed")]
+#[case::invalid_spec(Standing::CannotPrepare { reason: INVALID_SPEC, message: String::new() }, "Failed")]
 #[case::given_up(Standing::GivenUp, "Failed")]
 #[case::up_to_date(Standing::UpToDate, "Current")]
 #[case::suspended(Standing::Nothing(WhyNothing::Suspended), "Current")]
@@ -443,6 +444,34 @@ fn a_higher_limit_goes_on_where_it_stopped() {
         .failed(Cause::ExitCode(1), at(0));
     let step = |limit| plan::step(&stalled.state(), false, false, "h1", limit, at(1_000));
     assert_eq!((step(3), step(4)), (Step::GiveUp, Step::Retry));
+}
+
+#[test]
+fn what_another_clock_has_told_in_the_future_is_not_told_lately() {
+    let standing = Standing::CannotPrepare {
+        reason: JOB_NAME_CONFLICT,
+        message: String::new(),
+    };
+    let mut told = bundle().wanting("v1", '1');
+    told.status = Some(settle(&told, &standing, at(3600)));
+    let span = std::time::Duration::from_secs(30);
+    let lately = |now| is_told_lately(&told, JOB_NAME_CONFLICT, span, at(now));
+    assert_eq!(
+        [0, 3590, 3610, 3640].map(lately),
+        [false, true, true, false]
+    );
+}
+
+#[test]
+fn a_claim_that_is_given_up_leaves_what_was_deployed() {
+    let deployed = bundle().wanting("v1", '1').deploying("h1").deployed();
+    let mut claimed = deployed.wanting("v2", '2').deploying("h2");
+    claimed.status = Some(abandon(&claimed));
+    claimed.spec.suspend = true;
+    let resting = Standing::Nothing(WhyNothing::Suspended);
+    let status = settle(&claimed, &resting, at(20));
+    assert_eq!(status.phase, Some(Phase::Synced));
+    assert_eq!(status.last_job_status, Some(JobStatus::Succeeded));
 }
 
 #[test]
