@@ -15,7 +15,7 @@ use werf_shared::error::chain;
 
 use super::masks::masking;
 use super::settle::patch_status;
-use super::{Context, ConvergeError, LOOK_AGAIN, Next};
+use super::{BUSY, Context, ConvergeError, LOOK_AGAIN, Next};
 use crate::decide::job;
 use crate::decide::mask::Masker;
 use crate::decide::obstacle::{self, Kind, Observed, Obstacle, OwnerRef, Suspect};
@@ -46,7 +46,8 @@ pub(super) async fn attend(
     let now = clock::now();
     let created = job.metadata.creation_timestamp.as_ref();
     let age = created.map_or(Duration::ZERO, |created| {
-        now.duration_since(created.0).try_into().unwrap_or_default()
+        // Two clocks may differ.
+        now.duration_since(created.0).unsigned_abs()
     });
     let run = bundle.status.as_ref().and_then(|s| s.current_run.as_ref());
     let before = run.and_then(|run| run.waiting.clone());
@@ -59,12 +60,12 @@ pub(super) async fn attend(
         patch_status(context, bundle, status::wait(bundle, before, now)).await?;
         return Ok(Next::Rest(Again::After(due)));
     }
-    let seen = {
-        let _room = rooms.looking.acquire().await;
-        let seen = look(context, bundle, job, now).await;
-        rooms.looked(&uid, Instant::now());
-        seen
+    let Some(room) = rooms.looking.enter().await else {
+        return Ok(Next::Rest(Again::After(BUSY)));
     };
+    let seen = look(context, bundle, job, now).await;
+    drop(room);
+    rooms.looked(&uid, Instant::now());
     let (waiting, kind) = match seen {
         Ok(Seen::Ending) => (before.clone(), None),
         Ok(Seen::Well) => (None, None),

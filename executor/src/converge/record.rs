@@ -10,7 +10,7 @@ use werf_shared::error::chain;
 use super::masks::masking;
 use super::settle::store;
 use super::trace::{Part, span_of_run, trace_id};
-use super::{Context, ConvergeError, Next};
+use super::{BUSY, Context, ConvergeError, Next};
 use crate::decide::job::log;
 use crate::decide::log_tail::{self, Kept, Read};
 use crate::decide::mask::Masker;
@@ -20,6 +20,7 @@ use crate::io::api::ApiError;
 use crate::io::events::{self, Reason};
 use crate::io::jobs::{self, Ownership};
 use crate::io::logs;
+use crate::io::watch::Again;
 use crate::seeded::{self, Bug};
 
 /// Records that a Job is gone whose end was not recorded.
@@ -41,7 +42,11 @@ pub(super) async fn record(
     bundle: &WerfBundle,
     job: &Job,
 ) -> Result<Next, ConvergeError> {
+    let Some(room) = context.rooms.collecting.enter().await else {
+        return Ok(Next::Rest(Again::After(BUSY)));
+    };
     let (outcome, logs) = look_back(context, bundle, job).await?;
+    drop(room);
     if seeded::has(Bug::DeletedBeforeRecorded) {
         jobs::delete(&context.client, job).await?;
     }
@@ -60,19 +65,21 @@ async fn look_back(
     let span = span_of_run(Part::CollectLogs, bundle);
     let (client, rooms) = (&context.client, &context.rooms);
     let again = outcome::ended_lately(job, clock::now());
-    let pods = jobs::pods(client, job).await?;
-    let room = rooms.collecting.acquire().await;
     // First what takes long, then what takes memory.
-    let read = match outcome::telling(&pods) {
-        Some(pod) => {
-            let reading = logs::end_of_log(client, pod);
-            Some(reading.instrument(span.clone()).await)
-        }
-        None => None,
+    let reading = async {
+        let pods = jobs::pods(client, job).await?;
+        Ok::<_, ApiError>(match outcome::telling(&pods) {
+            Some(pod) => (Some(logs::end_of_log(client, pod).await), pods),
+            None => (None, pods),
+        })
     };
-    let read = match read {
-        Some(Err(error)) if again && error.may_pass() => return Err(error.into()),
-        read => read,
+    let (read, pods) = match reading.instrument(span.clone()).await {
+        Ok((Some(Err(error)), _)) | Err(error) if again && error.may_pass() => {
+            return Err(error.into());
+        }
+        Ok(read) => read,
+        // The result is recorded whether or not its Pods can be seen.
+        Err(error) => (Some(Err(error)), Vec::new()),
     };
     let run = bundle.status.as_ref().and_then(|s| s.current_run.as_ref());
     let waiting = run.and_then(|run| run.waiting.clone());
@@ -89,7 +96,6 @@ async fn look_back(
     let (outcome, kept) = masking((client, &rooms.masking), job, again, work)
         .instrument(span.clone())
         .await?;
-    drop(room);
     let collected = match kept {
         Some(kept) => keep(context, job, kept, again).instrument(span).await?,
         None => Collected::default(),

@@ -5,16 +5,20 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Bundles that read their values at the same time; each may hold some megabytes.
 const RESOLVING: usize = 4;
 
-/// Logs that are read and kept at the same time; each is some megabytes.
+/// Logs that are read and kept at the same time; each is some megabytes. Reading one from a node that
+/// does not answer takes long.
 const COLLECTING: usize = 4;
 
-/// Namespaces that are looked through at the same time.
+/// Namespaces that are looked through at the same time, which takes long where there is much to see.
 const LOOKING: usize = 2;
+
+/// For each that is in a room two may wait at the door. So most passes are left to others.
+const WAITING: usize = 2;
 
 /// A Job that nobody looked at for so long has ended.
 const FORGOTTEN: Duration = Duration::from_mins(10);
@@ -25,11 +29,11 @@ pub struct Rooms {
     /// For bundles that read their values.
     pub(super) resolving: Semaphore,
     /// For logs.
-    pub(super) collecting: Semaphore,
+    pub(super) collecting: Room,
     /// For one Secret and what finds it in texts, which takes fifty times its memory to build.
     pub(super) masking: Arc<Semaphore>,
     /// For what is seen of running Jobs.
-    pub(super) looking: Semaphore,
+    pub(super) looking: Room,
     /// When each running Job was looked at last, by uid.
     looks: Mutex<HashMap<String, Instant>>,
 }
@@ -38,9 +42,9 @@ impl Default for Rooms {
     fn default() -> Self {
         Self {
             resolving: Semaphore::new(RESOLVING),
-            collecting: Semaphore::new(COLLECTING),
+            collecting: Room::for_so_many(COLLECTING),
             masking: Arc::new(Semaphore::new(1)),
-            looking: Semaphore::new(LOOKING),
+            looking: Room::for_so_many(LOOKING),
             looks: Mutex::default(),
         }
     }
@@ -63,9 +67,52 @@ impl Rooms {
     }
 }
 
+/// Where what takes long is done. Who waits for it takes up one of the passes that there may be at a
+/// time, so that only a few do.
+#[derive(Debug)]
+pub(super) struct Room {
+    inside: Semaphore,
+    /// Of those that are inside and those that wait.
+    there: Semaphore,
+}
+
+impl Room {
+    fn for_so_many(inside: usize) -> Self {
+        Self {
+            inside: Semaphore::new(inside),
+            there: Semaphore::new(inside * (1 + WAITING)),
+        }
+    }
+
+    /// Waits until there is room; `None` at once if enough others do.
+    pub(super) async fn enter(&self) -> Option<[SemaphorePermit<'_>; 2]> {
+        let there = self.there.try_acquire().ok()?;
+        let inside = self.inside.acquire().await.ok()?;
+        Some([inside, there])
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt as _;
+
     use super::*;
+
+    #[test]
+    fn only_a_few_wait_for_a_room() {
+        let room = Room::for_so_many(1);
+        let enter = || room.enter().boxed_local();
+        let inside = enter().now_or_never().unwrap();
+        assert!(inside.is_some());
+        let mut waiting = [enter(), enter()];
+        for wait in &mut waiting {
+            assert!(wait.now_or_never().is_none());
+        }
+        assert!(enter().now_or_never().unwrap().is_none(), "it is full");
+        drop(inside);
+        let [first, _] = waiting;
+        assert!(first.now_or_never().unwrap().is_some());
+    }
 
     #[test]
     fn looks_at_a_job_are_apart_whatever_starts_a_pass() {
