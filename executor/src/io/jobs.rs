@@ -43,7 +43,20 @@ pub async fn get(client: &Client, namespace: &str, name: &str) -> Result<Option<
 /// Creates a Job. [`ApiError::Conflict`] says that one of that name exists.
 pub async fn create(client: &Client, job: &Job) -> Result<Job, ApiError> {
     let api = jobs(client, &job.namespace().unwrap_or_default());
-    call("create the Job", api.create(&PostParams::default(), job)).await
+    let operation = "create the Job";
+    let created = call(operation, api.create(&PostParams::default(), job)).await;
+    if matches!(created, Err(ApiError::Conflict { .. })) {
+        let name = job.name_any();
+        let present = find("read the Job", api.get_metadata(&name)).await?;
+        if present.is_none() {
+            // A quota that many use at once (k8s.io/apiserver/pkg/admission/plugin/resourcequota).
+            return Err(ApiError::Failed {
+                operation,
+                reason: "a conflict with something else".to_owned(),
+            });
+        }
+    }
+    created
 }
 
 /// Whose an object is.
@@ -311,6 +324,23 @@ mod tests {
     async fn a_secret_that_was_refused_and_does_not_exist_is_nobodys() {
         let missing = r#"{"kind":"Status","code":404,"reason":"NotFound"}"#;
         let result = created(&apiserver(404, missing)).await;
+        assert!(
+            matches!(result, Err(ApiError::Conflict { .. })),
+            "{result:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_job_that_was_refused_and_does_not_exist_is_nobodys() {
+        let job = Job {
+            metadata: metadata("app", ""),
+            ..Job::default()
+        };
+        let missing = r#"{"kind":"Status","code":404,"reason":"NotFound"}"#;
+        let result = create(&apiserver(404, missing), &job).await;
+        assert!(matches!(result, Err(ApiError::Failed { .. })), "{result:?}");
+        let present = r#"{"metadata":{"name":"app"}}"#;
+        let result = create(&apiserver(200, present), &job).await;
         assert!(
             matches!(result, Err(ApiError::Conflict { .. })),
             "{result:?}"

@@ -77,6 +77,8 @@ fn pod_spec(pod: Pod<'_>) -> PodSpec {
     PodSpec {
         restart_policy: Some("Never".to_owned()),
         service_account_name: Some(pod.service_account.to_owned()),
+        // Whatever the account says: werf is nobody without it.
+        automount_service_account_token: Some(true),
         // A Service called `werf-values` would put WERF_VALUES_SERVICE_HOST into the environment,
         // which werf reads as the name of a values file.
         enable_service_links: Some(false),
