@@ -232,7 +232,7 @@ pub struct CurrentRun {
     /// Its digest, where it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
-    /// A hash of everything that goes into the run.
+    /// A hash of everything that goes into the run, after a short name of the key it was made with.
     pub inputs_hash: String,
     /// The generation of the spec it was claimed under.
     #[serde(default)]
