@@ -19,7 +19,7 @@ use werf_shared::supervise::Supervisor;
 use crate::args::Config;
 use crate::converge::{self, Context, Rooms, orphans};
 use crate::io::events::Recorder;
-use crate::io::inputs_key;
+use crate::io::inputs_key::KeyInUse;
 use crate::io::just_stored::JustStored;
 use crate::io::seen::Seen;
 use crate::io::watch::BundleWatch;
@@ -66,7 +66,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     supervisor.spawn("executor", {
         let shutdown = shutdown.clone();
         async move {
-            let inputs_key = inputs_key::load(&client, &namespace)
+            let inputs_key = KeyInUse::load(client.clone(), namespace)
                 .await
                 .context("cannot prepare the key for hashing inputs")?;
             let watch = BundleWatch::new(&client);

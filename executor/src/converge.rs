@@ -10,12 +10,12 @@ use werf_shared::bundle::{BundleKey, WerfBundle};
 use werf_shared::error::Class;
 use werf_shared::names;
 
-use crate::decide::inputs::InputsKey;
 use crate::decide::job::pod_settings::PodSettings;
 use crate::decide::plan::{self, Situation};
 use crate::io::api::ApiError;
 use crate::io::bundles;
 use crate::io::events::Recorder;
+use crate::io::inputs_key::KeyInUse;
 use crate::io::just_stored::JustStored;
 use crate::io::seen::Seen;
 use crate::io::sources::FetchError;
@@ -61,7 +61,7 @@ pub struct Context {
     /// Tells people.
     pub recorder: Recorder,
     /// The key that inputs are hashed with.
-    pub inputs_key: InputsKey,
+    pub inputs_key: KeyInUse,
     /// What the Pods of all Jobs have in common.
     pub job_pod: PodSettings,
     /// What is counted.
@@ -85,6 +85,9 @@ pub enum ConvergeError {
     /// A source of values could not be read for now.
     #[error(transparent)]
     Sources(#[from] FetchError),
+    /// Whether these inputs were deployed cannot be told for now.
+    #[error("cannot compare the inputs with those of the last run")]
+    InputsKey(#[source] ApiError),
     /// The pass made no headway.
     #[error("no headway after {STEPS} steps")]
     NoHeadway,
@@ -93,7 +96,7 @@ pub enum ConvergeError {
 impl Failure for ConvergeError {
     fn class(&self) -> Class {
         match self {
-            Self::Api(error) => error.class(),
+            Self::Api(error) | Self::InputsKey(error) => error.class(),
             Self::Sources(error) => error.class(),
             Self::NoHeadway => Class::Broken,
         }
@@ -189,3 +192,6 @@ async fn step(
         Situation::Idle => Box::pin(begin::begin(context, bundle)).await,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,12 @@
 //! A bundle that is in the middle of nothing: is there anything to deploy, and can it be deployed
 //! now?
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use kube::ResourceExt;
 use tracing::Instrument;
-use werf_shared::bundle::WerfBundle;
+use werf_shared::bundle::{WerfBundle, WerfBundleStatus};
 use werf_shared::error::Class;
 use werf_shared::poll_failure::Reason;
 use werf_shared::{clock, names};
@@ -15,7 +16,7 @@ use super::settle::{
 };
 use super::trace::{Part, span_within};
 use super::{Context, ConvergeError, Next, PREPARE_AGAIN, exclusive};
-use crate::decide::inputs;
+use crate::decide::inputs::{self, InputsKey};
 use crate::decide::plan::{self, Step, Wanted};
 use crate::decide::registry_access::{Named, RegistryAccess};
 use crate::decide::release::Release;
@@ -60,9 +61,9 @@ pub(super) async fn begin(context: &Context, bundle: &WerfBundle) -> Result<Next
         }
     };
     let uid = bundle.uid().unwrap_or_default();
-    let key = &context.inputs_key;
-    let inputs_hash = inputs::hash(key, &uid, &tag, digest.as_deref(), &settings, &values);
     let mut stored = bundle.status.clone().unwrap_or_default();
+    let key = inputs_key(context, &stored).await?;
+    let inputs_hash = inputs::hash(&key, &uid, &tag, digest.as_deref(), &settings, &values);
     if seeded::has(Bug::AttemptsResetAtStart) {
         stored.attempt = seeded::ATTEMPTS.load(Ordering::Relaxed);
     }
@@ -125,6 +126,21 @@ pub(super) async fn begin(context: &Context, bundle: &WerfBundle) -> Result<Next
         Next::With(stored) => Next::Claimed(stored),
         next => next,
     })
+}
+
+/// The key to compare the inputs of this bundle's last run with. Who finds a hash of another key may be
+/// the one who has missed that the Secret has another one; without looking there, two replicas with
+/// different keys would deploy in turns for ever.
+pub(super) async fn inputs_key(
+    context: &Context,
+    status: &WerfBundleStatus,
+) -> Result<Arc<InputsKey>, ConvergeError> {
+    let key = context.inputs_key.current();
+    if !key.is_in_doubt(status) {
+        return Ok(key);
+    }
+    let reloaded = context.inputs_key.reload().await;
+    reloaded.map_err(ConvergeError::InputsKey)
 }
 
 /// How the registry is accessed. Read anew for each Job, so that the next one has a changed password.

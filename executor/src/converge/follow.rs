@@ -8,7 +8,7 @@ use werf_shared::clock;
 use werf_shared::telemetry::propagation;
 
 use super::attend::attend;
-use super::begin::{resolve_access, resolve_values};
+use super::begin::{inputs_key, resolve_access, resolve_values};
 use super::exclusive::{self, Answer};
 use super::left_over::{discard, sweep};
 use super::record::{record, record_removed};
@@ -117,7 +117,10 @@ async fn claimed_inputs(
     if !plan::claim_stands(bundle) {
         return Ok(None);
     }
-    let Some(run) = bundle.status.as_ref().and_then(|s| s.current_run.as_ref()) else {
+    let Some(status) = &bundle.status else {
+        return Ok(None);
+    };
+    let Some(run) = &status.current_run else {
         return Ok(None);
     };
     let Ok(settings) = Settings::of(bundle, context.allow_insecure_registries) else {
@@ -128,9 +131,9 @@ async fn claimed_inputs(
         return Ok(None);
     };
     let uid = bundle.uid().unwrap_or_default();
-    let key = &context.inputs_key;
+    let key = inputs_key(context, status).await?;
     let hash = inputs::hash(
-        key,
+        &key,
         &uid,
         &run.tag,
         run.digest.as_deref(),
