@@ -12,6 +12,7 @@ use tonic::service::Routes;
 use werf_proto::FILE_DESCRIPTOR_SET;
 use werf_proto::v1alpha1::executor_service_server::ExecutorServiceServer;
 use werf_shared::admin;
+use werf_shared::apiserver;
 use werf_shared::grpc::{self, MAX_MESSAGE_BYTES};
 use werf_shared::readiness::Readiness;
 use werf_shared::supervise::Supervisor;
@@ -48,6 +49,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let client = Client::try_default()
         .await
         .context("cannot find the cluster: neither in-cluster nor KUBECONFIG")?;
+    let client = apiserver::bounded(client);
 
     let mut registry = Registry::default();
     let metrics = ConvergeMetrics::register(&mut registry);

@@ -13,7 +13,7 @@ use tracing::info;
 use werf_proto::FILE_DESCRIPTOR_SET;
 use werf_shared::readiness::Readiness;
 use werf_shared::supervise::Supervisor;
-use werf_shared::{admin, grpc, telemetry};
+use werf_shared::{admin, apiserver, grpc, telemetry};
 
 use crate::args::PollerConfig;
 use crate::decide::book::Book;
@@ -104,7 +104,7 @@ async fn start(config: &PollerConfig, supervisor: &mut Supervisor) -> anyhow::Re
 async fn kubernetes(reach: &Reach) -> anyhow::Result<Client> {
     let mut config = kube::Config::infer().await?;
     config.proxy_url = config.proxy_url.filter(|url| !reach.proxies.include(url));
-    Ok(Client::try_from(config)?)
+    Ok(apiserver::bounded(Client::try_from(config)?))
 }
 
 async fn listen(flag: &str, address: std::net::SocketAddr) -> anyhow::Result<TcpListener> {

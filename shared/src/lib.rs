@@ -1,9 +1,10 @@
 //! What both services use. Pure: the custom resource, tags, repositories, names, backoff,
 //! errors, failures of polls, Secrets with credentials for a registry.
-//! Shell: clock, telemetry, gRPC serving, probes and metrics, supervised tasks. A module that only
+//! Shell: clock, limits for the apiserver's answers, telemetry, gRPC serving, probes and metrics, supervised tasks. A module that only
 //! one service uses belongs to that service.
 
 pub mod admin;
+pub mod apiserver;
 pub mod arguments;
 pub mod backoff;
 pub mod bundle;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use kube::core::Status;
 use tokio::time::error::Elapsed;
+use werf_shared::apiserver::is_too_long;
 use werf_shared::error::{Class, chain};
 
 use crate::decide::text::one_line;
@@ -41,6 +42,12 @@ pub enum ApiError {
     /// No answer in time; whether it was done is not known.
     #[error("cannot {operation}: no answer in time")]
     Timeout {
+        /// What was tried.
+        operation: &'static str,
+    },
+    /// More was answered than is read. Whoever made the object has to make it smaller.
+    #[error("cannot {operation}: the answer is too long")]
+    TooLong {
         /// What was tried.
         operation: &'static str,
     },
@@ -98,7 +105,7 @@ impl ApiError {
     /// What the failure means for trying again.
     pub const fn class(&self) -> Class {
         match self {
-            Self::Refused { .. } | Self::NotFound { .. } => Class::Rejected,
+            Self::Refused { .. } | Self::NotFound { .. } | Self::TooLong { .. } => Class::Rejected,
             Self::Conflict { .. } | Self::Timeout { .. } | Self::Failed { .. } => Class::Transient,
         }
     }
@@ -160,6 +167,9 @@ pub async fn find<T>(
 const WORDS_LIMIT: usize = 512;
 
 fn explain(words: Words, operation: &'static str, error: &kube::Error) -> ApiError {
+    if is_too_long(error) {
+        return ApiError::TooLong { operation };
+    }
     let kube::Error::Api(status) = error else {
         let reason = match words {
             Words::Told => one_line(&chain(error), WORDS_LIMIT),

@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client};
+use werf_shared::apiserver::is_too_long;
 use werf_shared::error::Class;
 use werf_shared::registry_secret::Secret as RegistrySecret;
 
@@ -228,13 +229,11 @@ async fn ask<T>(
             name,
             namespace,
         }),
-        Ok(Err(kube::Error::SerdeError(_) | kube::Error::FromUtf8(_))) => {
-            Err(FetchError::Unreadable {
-                kind,
-                name,
-                namespace,
-            })
-        }
+        Ok(Err(error)) if is_unreadable(&error) => Err(FetchError::Unreadable {
+            kind,
+            name,
+            namespace,
+        }),
         Ok(Err(kube::Error::Api(status))) => Err(FetchError::Refused {
             kind,
             name,
@@ -254,6 +253,10 @@ async fn ask<T>(
             namespace,
         }),
     }
+}
+
+fn is_unreadable(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::SerdeError(_) | kube::Error::FromUtf8(_)) || is_too_long(error)
 }
 
 fn config_map_documents(config_map: ConfigMap) -> Documents {

@@ -34,7 +34,9 @@ pub enum WatchEvent {
 }
 
 /// Bundles that are listed at a time. One can be twenty kilobytes, and what a page takes while it is
-/// decoded, the process never gives back.
+/// decoded, the process never gives back. Bundles can be made larger, up to the megabytes that etcd takes;
+/// then the client makes smaller pages of it, of at most [`PAGE_LIMIT`](werf_shared::apiserver::PAGE_LIMIT)
+/// in all.
 const PAGE: u32 = 100;
 
 /// The watch ended although it never does.
