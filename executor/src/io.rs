@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod api;
 pub mod bundles;
+pub mod essential;
 pub mod events;
 pub mod inputs_key;
 pub mod jobs;

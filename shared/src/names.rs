@@ -56,6 +56,23 @@ pub mod annotation {
     pub const CLIENT_CERTIFICATE: &str = "operator.werf.io/client-certificate";
     /// W3C trace context of the run.
     pub const TRACEPARENT: &str = "operator.werf.io/traceparent";
+
+    /// All of them: of a Job that is read, no others are kept.
+    pub const ALL: [&str; 13] = [
+        TAG,
+        DIGEST,
+        INPUTS_HASH,
+        RUN,
+        ATTEMPT,
+        BUNDLE_UID,
+        BUNDLE_NAMESPACE,
+        BUNDLE_NAME,
+        RELEASE,
+        PURPOSE,
+        RELEASED,
+        CLIENT_CERTIFICATE,
+        TRACEPARENT,
+    ];
 }
 
 /// Annotations that people put on bundles; [`asked`](crate::bundle::asked) reads them.

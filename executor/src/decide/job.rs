@@ -26,7 +26,8 @@ use pod_settings::PodSettings;
 pub const CONTAINER: &str = "werf";
 
 const RELEASES_KEPT: u32 = 10;
-const RELEASE: &str = "--release=";
+/// The argument that names the release.
+pub const RELEASE: &str = "--release=";
 
 /// Everything that makes a Job.
 #[derive(Clone, Debug)]

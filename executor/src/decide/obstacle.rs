@@ -16,7 +16,7 @@ mod refusal;
 mod suspect;
 
 pub use kept::{essence, kept_event, kept_pod};
-pub use owner::{OwnerKind, OwnerRef, workload};
+pub use owner::{OwnerKind, OwnerRef, is_marker, workload};
 pub use suspect::{Observed, Suspect, needs_mount_events, suspects};
 
 use super::mask::Masker;

@@ -4,7 +4,7 @@
 use super::mask::{self, Masker};
 
 /// More of a text is not even looked at: the longest that Kubernetes hands out are conditions' messages.
-const OUTSIDE_LIMIT: usize = 32 * 1024;
+pub const OUTSIDE_LIMIT: usize = 32 * 1024;
 
 /// The text without terminal sequences and control characters, apart from line ends and tabs.
 pub fn printable(text: &str) -> String {

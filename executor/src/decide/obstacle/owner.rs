@@ -97,7 +97,7 @@ pub fn workload(
 }
 
 /// The annotation says what release something belongs to.
-pub(super) fn is_marker(annotation: &str) -> bool {
+pub fn is_marker(annotation: &str) -> bool {
     [RELEASE_NAME, RELEASE_NAMESPACE].contains(&annotation)
 }
 
