@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use kube::{Api, Client};
 
 use super::api::{ApiError, find};
+use super::essential::Identity;
 
 /// What keeps a Job from being made.
 #[derive(Debug, thiserror::Error)]
@@ -41,11 +42,11 @@ impl Missing {
 
 /// Checks that a Job can run as `name` in `namespace`.
 pub async fn check(client: &Client, namespace: &str, name: &str) -> Result<(), Missing> {
-    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
-    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let accounts: Api<Identity<ServiceAccount>> = Api::namespaced(client.clone(), namespace);
+    let namespaces: Api<Identity<Namespace>> = Api::all(client.clone());
     let (account, place) = futures::try_join!(
-        find("read the ServiceAccount", accounts.get_metadata(name)),
-        find("read the namespace", namespaces.get_metadata(namespace)),
+        find("read the ServiceAccount", accounts.get(name)),
+        find("read the namespace", namespaces.get(namespace)),
     )?;
     match (place, account) {
         (None, _) => Err(Missing::Namespace(namespace.to_owned())),

@@ -10,9 +10,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::ListParams;
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Resource};
-use serde::de::DeserializeOwned;
 
 use super::api::{ApiError, find};
+use super::essential::{Essential, Identity};
 use super::pages::kept;
 use crate::decide::obstacle::{OwnerKind, kept_event, kept_pod};
 
@@ -22,9 +22,10 @@ pub async fn pods(
     namespace: &str,
     since: Timestamp,
 ) -> Result<Vec<Pod>, ApiError> {
-    let api = Api::namespaced(client.clone(), namespace);
+    let api: Api<Essential<Pod>> = Api::namespaced(client.clone(), namespace);
     let unended = ListParams::default().fields("status.phase!=Succeeded,status.phase!=Failed");
-    kept("list the Pods", &api, unended, |pod| kept_pod(pod, since)).await
+    let keep = |Essential(pod)| kept_pod(pod, since);
+    kept("list the Pods", &api, unended, keep).await
 }
 
 /// Events of a namespace that have this reason and were seen since then.
@@ -34,9 +35,9 @@ pub async fn events(
     reason: &str,
     since: Timestamp,
 ) -> Result<Vec<Event>, ApiError> {
-    let api = Api::namespaced(client.clone(), namespace);
+    let api: Api<Essential<Event>> = Api::namespaced(client.clone(), namespace);
     let of_reason = ListParams::default().fields(&format!("reason={reason}"));
-    let keep = |event| kept_event(event, since);
+    let keep = |Essential(event)| kept_event(event, since);
     let result = kept("list the Events", &api, of_reason, keep).await;
     result.or_else(nothing_if_refused)
 }
@@ -62,11 +63,10 @@ async fn metadata<K>(
     name: &str,
 ) -> Result<Option<ObjectMeta>, ApiError>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned,
-    K: Clone + std::fmt::Debug,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
 {
-    let api: Api<K> = Api::namespaced(client.clone(), namespace);
-    let found = find("read the owner of a Pod", api.get_metadata(name)).await;
+    let api: Api<Identity<K>> = Api::namespaced(client.clone(), namespace);
+    let found = find("read the owner of a Pod", api.get(name)).await;
     found
         .map(|found| found.map(|object| object.metadata))
         .or_else(nothing_if_refused)

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use k8s_openapi::api::batch::v1::Job;
-use kube::api::PartialObjectMeta;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{Controller, controller, watcher};
@@ -21,6 +20,7 @@ use werf_shared::error::{Class, chain};
 use werf_shared::names::{OPERATOR, annotation, label};
 use werf_shared::readiness::ReadinessHandle;
 
+use super::essential::Identity;
 use super::watched::Watched;
 
 /// When to look at a bundle again without being told.
@@ -50,7 +50,9 @@ pub trait Failure: std::error::Error + Send + Sync + 'static {
 const CONCURRENCY: u16 = 32;
 
 /// Objects that are listed at a time. A bundle can be twenty kilobytes, and what a page takes while it is
-/// decoded, the process never gives back.
+/// decoded, the process never gives back. Objects can be made larger, up to the megabytes that etcd takes;
+/// then the client makes smaller pages of it, of at most [`PAGE_LIMIT`](werf_shared::apiserver::PAGE_LIMIT)
+/// in all.
 const PAGE: u32 = 100;
 
 /// The watch of bundles, not running yet.
@@ -91,7 +93,7 @@ impl BundleWatch {
         E: Failure,
     {
         let store = self.controller.store();
-        let jobs: Api<PartialObjectMeta<Job>> = Api::all(self.client);
+        let jobs: Api<Identity<Job>> = Api::all(self.client);
         let ours = watcher::Config::default()
             .page_size(PAGE)
             .labels(&format!("{}={OPERATOR}", label::MANAGED_BY));
@@ -166,18 +168,14 @@ fn delay_after(failure: &impl Failure) -> Duration {
 }
 
 /// The Job belongs to a bundle that had this name before.
-fn is_anothers(
-    job: &PartialObjectMeta<Job>,
-    bundle: &ObjectRef<Watched>,
-    seen: &Store<Watched>,
-) -> bool {
+fn is_anothers(job: &Identity<Job>, bundle: &ObjectRef<Watched>, seen: &Store<Watched>) -> bool {
     let uid = job.annotations().get(annotation::BUNDLE_UID);
     seen.get(bundle)
         .is_some_and(|bundle| bundle.uid().as_ref() != uid)
 }
 
 /// The bundle a Job names. Owner references do not reach across namespaces; annotations do.
-fn bundle_of(job: &PartialObjectMeta<Job>) -> Option<ObjectRef<Watched>> {
+fn bundle_of(job: &Identity<Job>) -> Option<ObjectRef<Watched>> {
     let annotations = job.annotations();
     let name = annotations.get(annotation::BUNDLE_NAME)?;
     let namespace = annotations.get(annotation::BUNDLE_NAMESPACE)?;
