@@ -12,10 +12,12 @@ use werf_shared::names::{self, annotation};
 use super::Context;
 use crate::decide::release::{self, Found, Holder, Permission, Release, Rival};
 use crate::io::api::ApiError;
+use crate::io::essential::Identity;
 use crate::io::{bundles, jobs};
 use crate::seeded::{self, Bug};
 
-/// Anyone who can make Jobs can have them name bundles. So many are asked for.
+/// Anyone who can make Jobs can have them name bundles. So many are asked for; where there are as many, one
+/// that was not asked for may be an heir.
 const HEIRS: usize = 100;
 
 /// The answer for a Job.
@@ -61,22 +63,25 @@ pub(super) async fn heir_by_jobs(
 ) -> Result<Option<BundleKey>, ApiError> {
     let own = BundleKey::of(bundle);
     let mut named = BTreeSet::new();
-    let others = |job: Job| {
+    let others = |job: Identity<Job>| {
         let key = bundle_of(&job).filter(|key| *key != own)?;
-        (named.len() < HEIRS && named.insert(key.clone())).then_some(key)
+        named.insert(key.clone()).then_some(key)
     };
-    for key in jobs::ever_of_release(client, release, job, others).await? {
+    let others = jobs::ever_of_release(client, release, job, HEIRS, others).await?;
+    // Behind so many there may be more.
+    let last = others.last().filter(|_| others.len() == HEIRS).cloned();
+    for key in others {
         let heir = match bundles::get(client, &key).await {
             Ok(found) => release::heir(bundle, release, found.iter()),
             // Not known, perhaps because it cannot be decoded.
-            Err(ApiError::Failed { .. }) => Some(key),
+            Err(ApiError::Failed { .. } | ApiError::TooLong { .. }) => Some(key),
             Err(error) => return Err(error),
         };
         if heir.is_some() {
             return Ok(heir);
         }
     }
-    Ok(None)
+    Ok(last)
 }
 
 /// Asks for a Job that exists and is suspended. The look is at a moment after the Job was created.
@@ -94,14 +99,14 @@ pub(super) async fn ask(
         Some(rival @ Rival::Owner(_)) => Some(rival.message(release)),
         _ => None,
     };
-    let InTheWay { jobs, elder } = match owner {
+    let InTheWay { first, elder } = match owner {
         // It gives way whatever there is.
         Some(_) => InTheWay::default(),
-        None => others(context, bundle, job, release).await?,
+        None => Box::pin(others(&context.client, bundle, job, release)).await?,
     };
-    let waits = || waiting_for(&jobs, release);
+    let waits = || waiting_for(first.as_deref(), release);
     Ok(
-        match release::permission(owner.is_none(), jobs.len(), elder) {
+        match release::permission(owner.is_none(), first.is_some(), elder) {
             Permission::Granted => Answer::Granted,
             Permission::StepBack => Answer::StepBack(owner.unwrap_or_else(waits)),
             Permission::Wait => Answer::Wait(waits()),
@@ -112,37 +117,43 @@ pub(super) async fn ask(
 /// What was found on a release beside the own Job.
 #[derive(Default)]
 struct InTheWay {
-    jobs: Vec<Job>,
+    /// The first that is in the way, if any is, as it is told.
+    first: Option<String>,
     /// One of them is suspended and an older bundle's.
     elder: bool,
 }
 
-/// The Jobs that are in the way. One that was left over by whoever made it is removed here: its own
-/// bundle may have nothing to do for a long time.
+/// What is in the way. A Job that was left over by whoever made it is removed here: its own bundle may
+/// have nothing to do for a long time. Where so many are found that not all may have been, the last one
+/// counts, whatever it is: those that were not looked at may be in the way.
 async fn others(
-    context: &Context,
+    client: &Client,
     bundle: &WerfBundle,
     own: &Job,
     release: &Release,
 ) -> Result<InTheWay, ApiError> {
     let counts = |other: &Job| release::found(own, other) != Found::Past;
     let mut found = InTheWay::default();
-    for other in jobs::of_release(&context.client, release, own, counts).await? {
+    let others = jobs::of_release(client, release, own, counts).await?;
+    let all = others.len() < jobs::MOST;
+    let last = others.last().filter(|_| !all).map(named);
+    for other in others {
         if release::found(own, &other) == Found::Suspended {
-            match holder(context, bundle, &other).await? {
-                Holder::Nobody if remove(context, &other).await? => continue,
+            match holder(client, bundle, &other).await? {
+                Holder::Nobody if remove(client, &other).await? => continue,
                 Holder::Elder => found.elder = true,
                 Holder::Nobody | Holder::Younger => {}
             }
         }
-        found.jobs.push(other);
+        found.first = found.first.or_else(|| Some(named(&other)));
     }
+    found.first = found.first.or(last);
     Ok(found)
 }
 
 /// Removes a Job that nobody will let run; false if somebody has, or has otherwise changed it.
-async fn remove(context: &Context, job: &Job) -> Result<bool, ApiError> {
-    match jobs::delete_as_seen(&context.client, job).await {
+async fn remove(client: &Client, job: &Job) -> Result<bool, ApiError> {
+    match jobs::delete_as_seen(client, job).await {
         Ok(()) => {
             info!(job.name = %job.name_any(), "Job removed that was never let run");
             Ok(true)
@@ -153,14 +164,14 @@ async fn remove(context: &Context, job: &Job) -> Result<bool, ApiError> {
 }
 
 /// Whose a Job is; nobody knows of one that says nothing of a bundle.
-async fn holder(context: &Context, own: &WerfBundle, job: &Job) -> Result<Holder, ApiError> {
+async fn holder(client: &Client, own: &WerfBundle, job: &Job) -> Result<Holder, ApiError> {
     let (Some(key), Some(uid)) = (
         bundle_of(job),
         job.annotations().get(annotation::BUNDLE_UID),
     ) else {
         return Ok(Holder::Younger);
     };
-    let bundle = bundles::get(&context.client, &key).await?;
+    let bundle = bundles::get(client, &key).await?;
     let bundle = bundle.filter(|bundle| bundle.uid().as_ref() == Some(uid));
     Ok(release::holder(own, job, bundle.as_ref()))
 }
@@ -178,19 +189,22 @@ pub(super) fn bundle_of(job: &impl ResourceExt) -> Option<BundleKey> {
     ))
 }
 
-fn waiting_for(others: &[Job], release: &Release) -> String {
-    let job = others
-        .first()
-        .map(ResourceExt::name_any)
-        .unwrap_or_default();
+/// A Job and whose it says it is.
+fn named(job: &Job) -> String {
+    let name = job.name_any();
+    match bundle_of(job) {
+        Some(key) => format!(
+            "{name} of WerfBundle {} in namespace {}",
+            key.name, key.namespace
+        ),
+        None => name,
+    }
+}
+
+fn waiting_for(job: Option<&str>, release: &Release) -> String {
     let Release { namespace, name } = release;
-    let of = others
-        .first()
-        .and_then(bundle_of)
-        .map_or_else(String::new, |key| {
-            format!(" of WerfBundle {} in namespace {}", key.name, key.namespace)
-        });
-    format!("Job {job}{of} still works on release {name} in namespace {namespace}")
+    let job = job.unwrap_or_default();
+    format!("Job {job} still works on release {name} in namespace {namespace}")
 }
 
 #[cfg(test)]

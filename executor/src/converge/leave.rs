@@ -26,7 +26,22 @@ use crate::io::{bundles, jobs};
 /// Takes a bundle that is being deleted further.
 pub(super) async fn leave(context: &Context, bundle: &WerfBundle) -> Result<Next, ConvergeError> {
     let uid = bundle.uid().unwrap_or_default();
-    let left = jobs::of_bundle(&context.client, &uid, |_| true).await?;
+    // Anyone can make Jobs that stay, or that look like ones that uninstall: of neither so many that
+    // others go unseen.
+    let (mut going, mut uninstalling) = (0, 0);
+    let wanted = |job: &Job| {
+        let counted = match (
+            job.metadata.deletion_timestamp.is_some(),
+            dismiss::is_one(job),
+        ) {
+            (true, _) => &mut going,
+            (false, true) => &mut uninstalling,
+            (false, false) => return true,
+        };
+        *counted += 1;
+        *counted < jobs::MOST / 2
+    };
+    let left = jobs::of_bundle(&context.client, &uid, wanted).await?;
     let Some(release) = uninstall::due(bundle) else {
         let uninstall = bundle.status.as_ref().and_then(|s| s.uninstall.as_ref());
         let uninstalled = uninstall.is_some_and(|it| it.result == JobStatus::Succeeded);

@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use k8s_openapi::api::batch::v1::Job;
-use kube::core::PartialObjectMeta;
 use kube::{Client, ResourceExt};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -15,6 +14,7 @@ use werf_shared::names::annotation;
 
 use super::exclusive::bundle_of;
 use crate::io::api::ApiError;
+use crate::io::essential::Identity;
 use crate::io::seen::Seen;
 use crate::io::{bundles, jobs};
 
@@ -71,7 +71,7 @@ async fn sweep(client: &Client, seen: &Seen) -> Result<(), ApiError> {
 
 async fn remove_orphan(
     client: &Client,
-    job: &PartialObjectMeta<Job>,
+    job: &Identity<Job>,
     key: &BundleKey,
     uid: &str,
 ) -> Result<(), ApiError> {

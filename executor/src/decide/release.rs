@@ -184,14 +184,14 @@ pub enum Permission {
 }
 
 /// Decides about a suspended Job, of whose release a look that began after the Job was created has
-/// found so many `others`. Two that both look after both exist both find the other; so whatever
-/// `owner` says, which may be out of date, at most one is granted. `owner` decides who gives way.
-/// Two may both be owners, when one of them names another release by now: then the one that has found a
-/// suspended Job of an `elder` gives way, or both would wait for ever.
-pub fn permission(owner: bool, others: usize, elder: bool) -> Permission {
+/// found `others`, or more than it could look at. Two that both look after both exist both find the
+/// other; so whatever `owner` says, which may be out of date, at most one is granted. `owner` decides who
+/// gives way. Two may both be owners, when one of them names another release by now: then the one that
+/// has found a suspended Job of an `elder` gives way, or both would wait for ever.
+pub fn permission(owner: bool, others: bool, elder: bool) -> Permission {
     match (owner, others) {
         (false, _) => Permission::StepBack,
-        (true, 0) => Permission::Granted,
+        (true, false) => Permission::Granted,
         (true, _) if elder => Permission::StepBack,
         (true, _) => Permission::Wait,
     }

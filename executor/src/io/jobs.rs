@@ -3,12 +3,12 @@
 use std::fmt;
 
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, PodTemplateSpec, Secret};
 use kube::api::{
     DeleteParams, ListParams, ObjectList, Patch, PatchParams, PostParams, Preconditions,
     VersionMatch,
 };
-use kube::core::PartialObjectMeta;
+use kube::core::{NamespaceResourceScope, Request};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -16,6 +16,7 @@ use serde_json::json;
 use werf_shared::names::{self, annotation, label};
 
 use super::api::{ApiError, Words, call, call_with, find};
+use super::essential::{Essential, Identity};
 use super::pages::{kept, kept_of_all};
 use crate::decide::job::files;
 use crate::decide::obstacle::essence;
@@ -24,25 +25,27 @@ use crate::decide::release::Release;
 /// Jobs that are listed at a time when all are, by what identifies them.
 const PAGE: u32 = 100;
 
-/// Whole Jobs that are listed at a time: the arguments of each may be 64 KiB long.
-const JOBS_PAGE: u32 = 50;
+/// More Jobs than this are not kept. Honest ones are never as many: of a release one works at a time, and
+/// of a bundle those of its history are left.
+pub const MOST: usize = 100;
 
-fn jobs(client: &Client, namespace: &str) -> Api<Job> {
+fn jobs(client: &Client, namespace: &str) -> Api<Essential<Job>> {
     Api::namespaced(client.clone(), namespace)
 }
 
-fn secrets(client: &Client, namespace: &str) -> Api<Secret> {
+fn identities(client: &Client, namespace: &str) -> Api<Identity<Job>> {
     Api::namespaced(client.clone(), namespace)
 }
 
-/// The Job of that name, as it is stored now.
+/// The Job of that name, as it is stored now, with what something is decided by: anyone may have made it.
 pub async fn get(client: &Client, namespace: &str, name: &str) -> Result<Option<Job>, ApiError> {
-    find("read the Job", jobs(client, namespace).get(name)).await
+    let found = find("read the Job", jobs(client, namespace).get(name)).await?;
+    Ok(found.map(|Essential(job)| job))
 }
 
 /// Creates a Job. [`ApiError::Conflict`] says that one of that name exists.
 pub async fn create(client: &Client, job: &Job) -> Result<Job, ApiError> {
-    let api = jobs(client, &job.namespace().unwrap_or_default());
+    let api: Api<Job> = Api::namespaced(client.clone(), &job.namespace().unwrap_or_default());
     let operation = "create the Job";
     let created = call(operation, api.create(&PostParams::default(), job)).await;
     if matches!(created, Err(ApiError::Conflict { .. })) {
@@ -70,7 +73,7 @@ pub enum Ownership {
 
 /// Lets a Job run that was created suspended.
 pub async fn release(client: &Client, job: &Job) -> Result<(), ApiError> {
-    let api = jobs(client, &job.namespace().unwrap_or_default());
+    let api = identities(client, &job.namespace().unwrap_or_default());
     let patch = json!({
         "metadata": {"uid": job.uid(), "annotations": {annotation::RELEASED: "true"}},
         "spec": {"suspend": false},
@@ -87,41 +90,53 @@ pub async fn release(client: &Client, job: &Job) -> Result<(), ApiError> {
 /// Deletes this very Job and what it owns, which stays until its Pods are gone; a Job of the same name
 /// made later is left alone.
 pub async fn delete(client: &Client, job: &impl ResourceExt) -> Result<(), ApiError> {
-    let api = jobs(client, &job.namespace().unwrap_or_default());
-    let params = DeleteParams {
-        preconditions: Some(Preconditions {
-            uid: job.uid(),
-            resource_version: None,
-        }),
-        ..DeleteParams::foreground()
+    let preconditions = Preconditions {
+        uid: job.uid(),
+        resource_version: None,
     };
-    match call("delete the Job", api.delete(&job.name_any(), &params)).await {
-        // Gone already, or another one by now.
-        Ok(_) | Err(ApiError::NotFound { .. } | ApiError::Conflict { .. }) => Ok(()),
-        Err(error) => Err(error),
+    match deletion(client, job, preconditions).await {
+        // Another one by now.
+        Err(ApiError::Conflict { .. }) => Ok(()),
+        result => result,
     }
 }
 
 /// Deletes this very Job unless it was changed since it was read, such as let run.
 /// [`ApiError::Conflict`] says that it was.
 pub async fn delete_as_seen(client: &Client, job: &Job) -> Result<(), ApiError> {
-    let api = jobs(client, &job.namespace().unwrap_or_default());
-    let params = DeleteParams {
-        preconditions: Some(Preconditions {
-            uid: job.uid(),
-            resource_version: job.resource_version(),
-        }),
-        ..DeleteParams::foreground()
+    let preconditions = Preconditions {
+        uid: job.uid(),
+        resource_version: job.resource_version(),
     };
-    match call("delete the Job", api.delete(&job.name_any(), &params)).await {
-        Ok(_) | Err(ApiError::NotFound { .. }) => Ok(()),
-        Err(error) => Err(error),
-    }
+    deletion(client, job, preconditions).await
 }
 
-/// The Jobs that work on a release, or may, as far as they are `wanted`; those that have succeeded are
-/// left out where the apiserver can tell. All as they were stored at one moment, at which `own` was
-/// there already.
+/// Deletes a Job that is as said, if it is still there. The answer is the Job; anyone may have made it,
+/// and kube would decode it twice, so it is not decoded at all.
+async fn deletion(
+    client: &Client,
+    job: &impl ResourceExt,
+    preconditions: Preconditions,
+) -> Result<(), ApiError> {
+    let params = DeleteParams {
+        preconditions: Some(preconditions),
+        ..DeleteParams::foreground()
+    };
+    let path = Job::url_path(&(), Some(&job.namespace().unwrap_or_default()));
+    let request = Request::new(path).delete(&job.name_any(), &params);
+    let deleting = async {
+        let mut request = request.map_err(kube::Error::BuildRequest)?;
+        // What kube calls it in traces.
+        request.extensions_mut().insert("delete");
+        client.request_text(request).await
+    };
+    find("delete the Job", deleting).await?;
+    Ok(())
+}
+
+/// The Jobs that work on a release, or may, as far as they are `wanted`; [`MOST`] of them, and if there
+/// are as many, there may be more. Those that have succeeded are left out where the apiserver can tell.
+/// All as they were stored at one moment, at which `own` was there already.
 ///
 /// The newest moment would be no better, and much slower: an apiserver that lists from its cache (1.31
 /// and newer) then waits until etcd has told it that no Job has changed, which etcd does every 100 ms
@@ -138,27 +153,27 @@ pub async fn of_release(
         // days, and their arguments may be long.
         .fields("status.successful=0");
     let api = jobs(client, &release.namespace);
-    let keep = |job| wanted(&job).then_some(job);
-    kept_of_all("list the release's Jobs", &api, params, keep).await
+    let keep = |Essential(job)| wanted(&job).then(|| in_brief(job));
+    kept_of_all(MOST, "list the release's Jobs", &api, params, keep).await
 }
 
-/// What `keep` makes of all Jobs that worked on a release or may, as long as they are there; seen as by
-/// [`of_release`].
+/// What `keep` makes of all Jobs that worked on a release or may, as long as they are there, by what
+/// identifies them; `most` of it. Seen as by [`of_release`].
 pub async fn ever_of_release<T>(
     client: &Client,
     release: &Release,
     own: &Job,
-    keep: impl FnMut(Job) -> Option<T>,
+    most: usize,
+    keep: impl FnMut(Identity<Job>) -> Option<T>,
 ) -> Result<Vec<T>, ApiError> {
-    let api = jobs(client, &release.namespace);
+    let api = identities(client, &release.namespace);
     let params = with_own(release, own);
-    kept_of_all("list the release's Jobs", &api, params, keep).await
+    kept_of_all(most, "list the release's Jobs", &api, params, keep).await
 }
 
 fn with_own(release: &Release, own: &Job) -> ListParams {
     let value = names::label_value(&release.name);
     ListParams::default()
-        .limit(JOBS_PAGE)
         .matching(VersionMatch::NotOlderThan)
         .at(&own.resource_version().unwrap_or_default())
         .labels(&format!("{}={value}", label::RELEASE))
@@ -168,40 +183,50 @@ fn with_own(release: &Release, own: &Job) -> ListParams {
 pub async fn page_of_ours(
     client: &Client,
     token: Option<String>,
-) -> Result<ObjectList<PartialObjectMeta<Job>>, ApiError> {
-    let api: Api<Job> = Api::all(client.clone());
+) -> Result<ObjectList<Identity<Job>>, ApiError> {
+    let api: Api<Identity<Job>> = Api::all(client.clone());
     let ours = format!("{}={}", label::MANAGED_BY, names::OPERATOR);
     let mut params = ListParams::default().labels(&ours).limit(PAGE);
     params.continue_token = token;
-    call("list the Jobs", api.list_metadata(&params)).await
+    call("list the Jobs", api.list(&params)).await
 }
 
-/// The Jobs of a bundle that are wanted, in whatever namespace, without their specs.
+/// The Jobs of a bundle that are wanted, in whatever namespace; [`MOST`] of them, and if there are as
+/// many, there may be more.
 pub async fn of_bundle(
     client: &Client,
     bundle_uid: &str,
-    wanted: impl Fn(&Job) -> bool,
+    mut wanted: impl FnMut(&Job) -> bool,
 ) -> Result<Vec<Job>, ApiError> {
-    let api: Api<Job> = Api::all(client.clone());
-    let params = ListParams::default()
-        .limit(JOBS_PAGE)
-        .labels(&format!("{}={bundle_uid}", label::BUNDLE_UID));
-    let keep = |mut job: Job| {
-        let wanted = wanted(&job);
-        job.spec = None;
-        job.metadata.managed_fields = None;
-        wanted.then_some(job)
-    };
-    kept_of_all("list the Jobs", &api, params, keep).await
+    let api: Api<Essential<Job>> = Api::all(client.clone());
+    let params = ListParams::default().labels(&format!("{}={bundle_uid}", label::BUNDLE_UID));
+    let keep = |Essential(job)| wanted(&job).then(|| in_brief(job));
+    kept_of_all(MOST, "list the Jobs", &api, params, keep).await
+}
+
+/// Of the many Jobs of a list, what is needed of each: what identifies it, and how it stands.
+fn in_brief(mut job: Job) -> Job {
+    if let Some(spec) = &mut job.spec {
+        spec.template = PodTemplateSpec::default();
+    }
+    let conditions = job.status.iter_mut().flat_map(|it| &mut it.conditions);
+    for condition in conditions.flatten() {
+        condition.reason = None;
+        condition.message = None;
+    }
+    job.metadata.labels = None;
+    job.metadata.owner_references = None;
+    job
 }
 
 /// The Pods of a Job: what tells how they do.
 pub async fn pods(client: &Client, job: &Job) -> Result<Vec<Pod>, ApiError> {
-    let api: Api<Pod> = Api::namespaced(client.clone(), &job.namespace().unwrap_or_default());
+    let namespace = job.namespace().unwrap_or_default();
+    let api: Api<Essential<Pod>> = Api::namespaced(client.clone(), &namespace);
     // The label without prefix is the one that clusters older than 1.27 set, too.
     let params = ListParams::default().labels(&format!("job-name={}", job.name_any()));
     // Anyone can give a Pod that label.
-    let keep = |pod| is_owned_by(&pod, job).then(|| essence(pod));
+    let keep = |Essential(pod)| is_owned_by(&pod, job).then(|| essence(pod));
     kept("list the Job's Pods", &api, params, keep).await
 }
 
@@ -214,9 +239,8 @@ pub async fn create_files(
     job: &Job,
     secret: &Secret,
 ) -> Result<Ownership, ApiError> {
-    let api = secrets(client, &job.namespace().unwrap_or_default());
     let operations = ("create the Job's Secret", "read the Job's Secret");
-    create_owned(&api, job, secret, operations, Words::Withheld).await
+    create_owned(client, job, secret, operations, Words::Withheld).await
 }
 
 /// Creates the `ConfigMap` with a Job's log. One that exists and belongs to the Job has it already.
@@ -225,30 +249,33 @@ pub async fn create_log(
     job: &Job,
     log: &ConfigMap,
 ) -> Result<Ownership, ApiError> {
-    let api = Api::namespaced(client.clone(), &job.namespace().unwrap_or_default());
     let operations = (
         "create the ConfigMap with the log",
         "read the ConfigMap with the log",
     );
-    create_owned(&api, job, log, operations, Words::Told).await
+    create_owned(client, job, log, operations, Words::Told).await
 }
 
 async fn create_owned<K>(
-    api: &Api<K>,
+    client: &Client,
     job: &Job,
     object: &K,
     (create, read): (&'static str, &'static str),
     words: Words,
 ) -> Result<Ownership, ApiError>
 where
-    K: Resource + Serialize + DeserializeOwned + Clone + fmt::Debug + Sync,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    K: Serialize + DeserializeOwned + Clone + fmt::Debug + Sync,
 {
+    let namespace = job.namespace().unwrap_or_default();
+    let api: Api<K> = Api::namespaced(client.clone(), &namespace);
     let params = PostParams::default();
     let creating = api.create(&params, object);
     match call_with(words, create, creating).await {
         Ok(_) => Ok(Ownership::Ours),
         Err(conflict @ ApiError::Conflict { .. }) => {
-            match find(read, api.get_metadata(&object.name_any())).await? {
+            let api: Api<Identity<K>> = Api::namespaced(client.clone(), &namespace);
+            match find(read, api.get(&object.name_any())).await? {
                 Some(present) if is_owned_by(&present, job) => Ok(Ownership::Ours),
                 Some(_) => Ok(Ownership::Foreign),
                 None => Err(conflict),
@@ -270,7 +297,7 @@ pub async fn files_of(client: &Client, job: &Job) -> Result<Option<Secret>, ApiE
     let Some(name) = files::secret_of(job) else {
         return Ok(None);
     };
-    let api = secrets(client, &job.namespace().unwrap_or_default());
+    let api: Api<Secret> = Api::namespaced(client.clone(), &job.namespace().unwrap_or_default());
     find("read the Job's Secret", api.get(name)).await
 }
 

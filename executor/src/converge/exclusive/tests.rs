@@ -1,8 +1,10 @@
 //! Who stands in the way of a Job, as the apiserver has it and the watch does not show.
 
 use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use kube::client::Body;
 use serde_json::{Value, json};
 
@@ -92,4 +94,79 @@ async fn who_is_gone_or_going_or_has_another_release_by_now_is_not() {
     let moved = bundle("moved", "3", "elsewhere");
     let all = ["own", "gone", "going", "moved", "../a b?c"];
     assert_eq!(heir_among(&all, vec![own, going, moved]).await, None);
+}
+
+#[tokio::test]
+async fn behind_many_that_are_gone_there_may_be_an_heir() {
+    let gone: Vec<String> = (0..HEIRS).map(|number| format!("gone-{number}")).collect();
+    let gone: Vec<&str> = gone.iter().map(String::as_str).collect();
+    assert_eq!(heir_among(&gone[1..], Vec::new()).await, None);
+    assert_ne!(heir_among(&gone, Vec::new()).await, None);
+}
+
+/// A Job of another bundle on the release; suspended unless it `runs`. The bundle is gone.
+fn other(number: usize, runs: bool) -> Value {
+    let mut other = job("gone");
+    other["metadata"]["name"] = json!(format!("of-{number}"));
+    other["metadata"]["uid"] = json!(format!("job-{number}"));
+    let annotations = &mut other["metadata"]["annotations"];
+    annotations["operator.werf.io/release"] = json!(RELEASE);
+    annotations["operator.werf.io/bundle-uid"] = json!("2");
+    other["spec"] = json!({"suspend": !runs, "template": {"spec": {"containers": []}}});
+    other
+}
+
+/// What is in the way of the own Job among these, and how many of them were removed.
+async fn in_the_way(jobs: Vec<Value>) -> (Option<String>, usize) {
+    let removed = Arc::new(AtomicUsize::new(0));
+    let removing = Arc::clone(&removed);
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let lists = request.method() == Method::GET && request.uri().path().ends_with("/jobs");
+        removing.fetch_add(
+            usize::from(request.method() == Method::DELETE),
+            Ordering::Relaxed,
+        );
+        let missing = json!({"kind": "Status", "code": 404, "reason": "NotFound"});
+        let (code, answer) = match (lists, request.method()) {
+            (true, _) => (200, json!({"metadata": {}, "items": jobs})),
+            (false, &Method::GET) => (404, missing),
+            (false, _) => (200, json!({"kind": "Status", "status": "Success"})),
+        };
+        async move {
+            let body = Body::from(answer.to_string().into_bytes());
+            Ok::<_, Infallible>(Response::builder().status(code).body(body).unwrap())
+        }
+    });
+    let client = Client::new(service, "default");
+    let bundle = serde_json::from_value(bundle("own", "1", RELEASE)).unwrap();
+    let mut own = other(0, false);
+    own["metadata"]["uid"] = json!("own");
+    let own: Job = serde_json::from_value(own).unwrap();
+    let release = Release::of_job(&own).unwrap();
+    let found = others(&client, &bundle, &own, &release).await.unwrap();
+    (found.first, removed.load(Ordering::Relaxed))
+}
+
+#[tokio::test]
+async fn what_was_left_over_is_removed_and_not_in_the_way() {
+    let left = (0..jobs::MOST - 1).map(|number| other(number, false));
+    let nothing = (None, jobs::MOST - 1);
+    assert_eq!(in_the_way(left.collect()).await, nothing);
+}
+
+#[tokio::test]
+async fn a_job_that_runs_is_in_the_way_however_many_stand_before_it() {
+    let few = (0..5).map(|number| other(number, number == 3));
+    assert_eq!(
+        in_the_way(few.collect()).await,
+        (
+            Some("of-3 of WerfBundle gone in namespace apps".to_owned()),
+            4
+        )
+    );
+    // Those that can be removed are; the one that runs was not even looked at.
+    let many = (0..=jobs::MOST).map(|number| other(number, number == jobs::MOST));
+    let (first, removed) = in_the_way(many.collect()).await;
+    assert!(first.is_some());
+    assert_eq!(removed, jobs::MOST);
 }

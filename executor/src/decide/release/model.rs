@@ -161,7 +161,10 @@ fn step(state: &State, world: World, b: usize, e: usize) -> Vec<State> {
         Step::Look(version, confirmed, uid) => {
             // For a Job that is gone, whatever was ever seen.
             let gone = bundle.made != uid || bundle.job != Job::Suspended;
-            let looks = [(1, bundle.crowded || gone), (0, bundle.alone || gone)];
+            let looks = [
+                (true, bundle.crowded || gone),
+                (false, bundle.alone || gone),
+            ];
             let looks = looks.into_iter().filter(|(_, possible)| *possible);
             // Of a suspended Job's bundle the newest state is read; where nobody owns, either may be older.
             let elder = b > 0 && state.bundles[0].job == Job::Suspended;
