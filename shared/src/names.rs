@@ -167,6 +167,54 @@ pub fn is_subdomain(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(is_label)
 }
 
+/// The text is a DNS label (RFC 1123) of at most 63 characters, as namespaces are named.
+pub fn is_dns_label(text: &str) -> bool {
+    text.len() <= LABEL_LIMIT && !text.contains('.') && is_subdomain(text)
+}
+
+/// What is wrong with a text that stands where a name belongs. Names become parts of the paths of
+/// requests as they are, so what is none is never asked for. The text is not repeated: it may be
+/// anything.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field} must be {rule}")]
+pub struct IllegalName {
+    field: String,
+    rule: &'static str,
+}
+
+/// Checks that the text of a field can be the name of an object of most kinds
+/// (`NameIsDNSSubdomain` in apimachinery's `pkg/api/validation/generic.go`).
+pub fn check_object(field: &str, text: &str) -> Result<(), IllegalName> {
+    let rule =
+        "a DNS-1123 subdomain: lower-case letters, digits, '-' and '.', at most 253 characters";
+    check(is_subdomain(text), field, rule)
+}
+
+/// Checks that the text of a field can be the name of a namespace (`NameIsDNSLabel`, there).
+pub fn check_namespace(field: &str, text: &str) -> Result<(), IllegalName> {
+    let rule = "a DNS-1123 label: lower-case letters, digits and '-', at most 63 characters";
+    check(is_dns_label(text), field, rule)
+}
+
+/// Checks that the text of a field can be the name of a Helm release (`ValidateReleaseName` in helm's
+/// `pkg/chartutil/validate_name.go`).
+pub fn check_release(field: &str, text: &str) -> Result<(), IllegalName> {
+    let rule =
+        "a DNS-1123 subdomain: lower-case letters, digits, '-' and '.', at most 53 characters";
+    check(
+        text.len() <= RELEASE_LIMIT && is_subdomain(text),
+        field,
+        rule,
+    )
+}
+
+fn check(legal: bool, field: &str, rule: &'static str) -> Result<(), IllegalName> {
+    legal.then_some(()).ok_or_else(|| IllegalName {
+        field: field.to_owned(),
+        rule,
+    })
+}
+
 /// Eight hexadecimal digits that stand for some texts. The texts are parted, so that `["ab", "c"]`
 /// and `["a", "bc"]` differ.
 pub fn short_hash(parts: &[&str]) -> String {
@@ -202,13 +250,56 @@ mod tests {
         assert_eq!(first, job("my-app", "v1.0.0", "uid", 1, 1));
     }
 
-    fn is_dns_label(name: &str) -> bool {
-        name.len() <= LABEL_LIMIT
-            && name
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-            && !name.starts_with('-')
-            && !name.ends_with('-')
+    #[rstest::rstest]
+    #[case::empty("")]
+    #[case::query("creds?resourceVersion=0")]
+    #[case::fragment("creds#x")]
+    #[case::path("a/b")]
+    #[case::up("..")]
+    #[case::up_and_down("a/../b")]
+    #[case::here(".")]
+    #[case::escaped("a%2fb")]
+    #[case::space("my config")]
+    #[case::spaces_around(" app ")]
+    #[case::line("app\n")]
+    #[case::lines("app\r\nHost: x")]
+    #[case::nothing("app\0")]
+    #[case::selector("app,x=y")]
+    #[case::upper("App")]
+    #[case::dash("-app")]
+    #[case::flag("--values=/etc/passwd")]
+    #[case::dots("a..b")]
+    #[case::unicode("äpp")]
+    #[case::other_digits("app\u{0663}")]
+    #[case::long(&"a".repeat(254))]
+    fn what_would_become_another_request_is_no_name(#[case] text: &str) {
+        let told = [
+            check_object("spec.x", text),
+            check_namespace("spec.x", text),
+            check_release("spec.x", text),
+        ];
+        for told in told {
+            let told = told.unwrap_err().to_string();
+            assert!(told.starts_with("spec.x must be a DNS-1123 "), "{told}");
+            assert!(text.trim().len() < 3 || !told.contains(text), "{told}");
+        }
+    }
+
+    #[test]
+    fn each_kind_of_name_has_its_own_rule() {
+        let legal = |text: &str| {
+            [
+                check_object("", text).is_ok(),
+                check_namespace("", text).is_ok(),
+                check_release("", text).is_ok(),
+            ]
+        };
+        assert_eq!(legal("my-app2"), [true, true, true]);
+        assert_eq!(legal("a.b-c"), [true, false, true]);
+        assert_eq!(legal(&"a".repeat(53)), [true, true, true]);
+        assert_eq!(legal(&"a".repeat(54)), [true, true, false]);
+        assert_eq!(legal(&"a".repeat(64)), [true, false, false]);
+        assert_eq!(legal(&"a".repeat(253)), [true, false, false]);
     }
 
     proptest! {

@@ -74,10 +74,34 @@ async fn bad_bundles_are_refused_with_the_name_of_the_field() -> anyhow::Result<
             values(&Value::from(vec![json!({"secretRef": {"name": "a"}}); 33])),
         ];
         names_the_field(tenant, "spec.converge.valuesFrom", sources).await?;
+        // Each would be a part of the path of a request.
+        let names = [
+            "creds?resourceVersion=0",
+            "a/../b",
+            "my config",
+            "..",
+            "App",
+            "a_b",
+            "",
+        ];
+        for name in names {
+            for field in ["secretRef", "certSecretRef"] {
+                let spec = json!({"registry": {"url": "ghcr.io/org/app", field: {"name": name}}});
+                let field = format!("spec.registry.{field}.name");
+                names_the_field(tenant, &field, vec![spec]).await?;
+            }
+            for field in ["configMapRef", "secretRef"] {
+                let spec = values(&json!([{field: {"name": name}}]));
+                let field = format!("spec.converge.valuesFrom[0].{field}.name");
+                names_the_field(tenant, &field, vec![spec]).await?;
+            }
+        }
         let elsewhere = vec![converge(&json!({"targetNamespace": "production"}))];
         names_the_field(tenant, "serviceAccountName", elsewhere).await?;
         for (field, bad) in [
             ("targetNamespace", json!("Not_A_Label")),
+            ("serviceAccountName", json!("a/../b")),
+            ("releaseName", json!("--all")),
             ("resourceLimits.memory", json!("-1Gi")),
             ("resourceLimits.cpu", json!(-1)),
             ("resourceLimits.cpu", json!(0)),
@@ -89,7 +113,7 @@ async fn bad_bundles_are_refused_with_the_name_of_the_field() -> anyhow::Result<
         ] {
             let spec = match field.split_once('.') {
                 Some((outer, inner)) => converge(&json!({outer: {inner: bad}})),
-                None => converge(&json!({field: bad, "serviceAccountName": "a"})),
+                None => converge(&json!({"serviceAccountName": "a", field: bad})),
             };
             names_the_field(tenant, &format!("spec.converge.{field}"), vec![spec]).await?;
         }

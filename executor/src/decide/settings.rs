@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 use werf_shared::bundle::{LocalReference, WerfBundle, duration};
+use werf_shared::names::{self, IllegalName};
 use werf_shared::repository::Repository;
 
 use super::release::Release;
@@ -65,6 +66,9 @@ pub enum InvalidSettings {
     /// Deploying elsewhere needs a ServiceAccount by name.
     #[error("spec.converge.serviceAccountName is required when targetNamespace is set")]
     ServiceAccountMissing,
+    /// No object of its kind can be named so.
+    #[error(transparent)]
+    Name(#[from] IllegalName),
     /// A source of values is incomplete.
     #[error("{0}")]
     Source(#[from] InvalidSource),
@@ -78,11 +82,17 @@ impl Settings {
         let converge = &bundle.spec.converge;
         let target = converge.target_namespace.clone().unwrap_or_default();
         let elsewhere = !target.is_empty() && target != own_namespace;
+        if elsewhere {
+            names::check_namespace("spec.converge.targetNamespace", &target)?;
+        }
         let service_account = match &converge.service_account_name {
             Some(name) if !name.is_empty() => name.clone(),
             _ if elsewhere => return Err(InvalidSettings::ServiceAccountMissing),
             _ => "default".to_owned(),
         };
+        names::check_object("spec.converge.serviceAccountName", &service_account)?;
+        let release = Release::of(bundle).name;
+        names::check_release("spec.converge.releaseName", &release)?;
         let repository: Repository = registry.url.parse().map_err(InvalidSettings::Repository)?;
         if registry.insecure && !allow_insecure && !repository.is_loopback() {
             return Err(InvalidSettings::InsecureNotAllowed);
@@ -90,11 +100,14 @@ impl Settings {
         Ok(Self {
             repository,
             insecure: registry.insecure,
-            registry_secret: name_of(registry.secret_ref.as_ref()),
-            certificate_secret: name_of(registry.cert_secret_ref.as_ref()),
+            registry_secret: name_of("spec.registry.secretRef.name", registry.secret_ref.as_ref())?,
+            certificate_secret: name_of(
+                "spec.registry.certSecretRef.name",
+                registry.cert_secret_ref.as_ref(),
+            )?,
             target_namespace: if elsewhere { target } else { own_namespace },
             service_account,
-            release: Release::of(bundle).name,
+            release,
             cpu: converge.resource_limits.cpu.0.clone(),
             memory: converge.resource_limits.memory.0.clone(),
             log_retention: Duration::from_secs(u64::from(converge.log_retention_days) * 86_400),
@@ -106,8 +119,12 @@ impl Settings {
     }
 }
 
-fn name_of(reference: Option<&LocalReference>) -> Option<String> {
-    reference.map(|reference| reference.name.clone())
+fn name_of(field: &str, reference: Option<&LocalReference>) -> Result<Option<String>, IllegalName> {
+    let Some(LocalReference { name }) = reference else {
+        return Ok(None);
+    };
+    names::check_object(field, name)?;
+    Ok(Some(name.clone()))
 }
 
 fn parse(field: &'static str, text: &str) -> Result<Duration, InvalidSettings> {
@@ -118,6 +135,7 @@ fn parse(field: &'static str, text: &str) -> Result<Duration, InvalidSettings> {
 mod tests {
     use super::*;
     use crate::decide::fixtures::bundle;
+    use werf_shared::bundle::ValuesSource;
 
     #[test]
     fn plain_http_needs_leave_unless_it_stays_on_this_machine() {
@@ -143,5 +161,50 @@ mod tests {
         bundle.spec.converge.target_namespace = Some("apps".to_owned());
         let settings = Settings::of(&bundle, false).unwrap();
         assert_eq!(settings.service_account, "default");
+    }
+
+    #[rstest::rstest]
+    #[case::target("spec.converge.targetNamespace", |bundle: &mut WerfBundle, name: String| {
+        bundle.spec.converge.target_namespace = Some(name);
+        bundle.spec.converge.service_account_name = Some("deployer".to_owned());
+    })]
+    #[case::account("spec.converge.serviceAccountName", |bundle: &mut WerfBundle, name: String| {
+        bundle.spec.converge.service_account_name = Some(name);
+    })]
+    #[case::release("spec.converge.releaseName", |bundle: &mut WerfBundle, name: String| {
+        bundle.spec.converge.release_name = Some(name);
+    })]
+    #[case::login("spec.registry.secretRef.name", |bundle: &mut WerfBundle, name: String| {
+        bundle.spec.registry.secret_ref = Some(LocalReference { name });
+    })]
+    #[case::certificates("spec.registry.certSecretRef.name", |bundle: &mut WerfBundle, name: String| {
+        bundle.spec.registry.cert_secret_ref = Some(LocalReference { name });
+    })]
+    #[case::values("spec.converge.valuesFrom[0].secretRef.name", |bundle: &mut WerfBundle, name: String| {
+        bundle.spec.converge.values_from = vec![ValuesSource {
+            secret_ref: Some(LocalReference { name }),
+            ..ValuesSource::default()
+        }];
+    })]
+    fn what_can_be_no_name_is_told_by_its_field(
+        #[case] field: &str,
+        #[case] set: fn(&mut WerfBundle, String),
+    ) {
+        for hostile in [
+            "creds?resourceVersion=0",
+            "a/../b",
+            "my config",
+            "..",
+            "--x",
+        ] {
+            let mut bundle = bundle();
+            set(&mut bundle, hostile.to_owned());
+            let told = Settings::of(&bundle, false).unwrap_err().to_string();
+            assert!(told.starts_with(&format!("{field} must be ")), "{told}");
+            assert!(!told.contains(hostile), "{told}");
+        }
+        let mut bundle = bundle();
+        set(&mut bundle, "my-name".to_owned());
+        assert!(Settings::of(&bundle, false).is_ok());
     }
 }

@@ -5,14 +5,12 @@ use tonic::Status;
 use werf_proto::v1alpha1 as proto;
 use werf_shared::bundle::BundleKey;
 use werf_shared::bundle::status::FAILURE_LIMIT;
+use werf_shared::names;
 use werf_shared::poll_failure::{self, Reason};
 
 use crate::decide::admit::Announcement;
 use crate::decide::poll_report::{NothingChosen, Outcome, Report};
 use crate::decide::request::Request;
-
-/// The longest object name there can be.
-const NAME_LIMIT: usize = 253;
 
 /// Longer texts in a report are cut; status and conditions are no place for them.
 const MESSAGE_LIMIT: usize = 1024;
@@ -22,8 +20,11 @@ const ETAG_LIMIT: usize = 1024;
 
 /// Namespace and name of a bundle.
 pub(super) fn key(namespace: String, name: String) -> Result<BundleKey, Status> {
-    for (field, value) in [("namespace", &namespace), ("name", &name)] {
-        if !is_object_name(value) {
+    for (field, value, legal) in [
+        ("namespace", &namespace, names::is_dns_label(&namespace)),
+        ("name", &name, names::is_subdomain(&name)),
+    ] {
+        if !legal {
             let problem = if value.is_empty() {
                 "is required"
             } else {
@@ -110,16 +111,6 @@ fn failure(reason: i32) -> Result<Reason, Status> {
     Ok(poll_failure::from_wire(reason).unwrap_or(Reason::InvalidAnswer))
 }
 
-fn is_object_name(text: &str) -> bool {
-    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.');
-    let edge = |b: Option<&u8>| b.is_some_and(u8::is_ascii_alphanumeric);
-    let bytes = text.as_bytes();
-    bytes.len() <= NAME_LIMIT
-        && bytes.iter().copied().all(allowed)
-        && edge(bytes.first())
-        && edge(bytes.last())
-}
-
 fn required(field: &str, value: String) -> Result<String, Status> {
     if value.is_empty() {
         Err(Status::invalid_argument(format!("{field} is required")))
@@ -154,6 +145,10 @@ mod tests {
     #[case("../etc", "app", "namespace is not a legal name")]
     #[case("prod", "App", "name is not a legal name")]
     #[case("prod", "a\u{0}b", "name is not a legal name")]
+    #[case("prod.eu", "app", "namespace is not a legal name")]
+    #[case("prod", "a..b", "name is not a legal name")]
+    #[case("prod", "app?resourceVersion=0", "name is not a legal name")]
+    #[case("prod", "my app", "name is not a legal name")]
     fn a_bundle_must_be_named(#[case] namespace: &str, #[case] name: &str, #[case] told: &str) {
         let status = key(namespace.to_owned(), name.to_owned()).unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument);

@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use werf_shared::bundle::condition::{self, ConditionType};
 use werf_shared::bundle::status::{Announced, Phase};
 use werf_shared::bundle::{LocalReference, WerfBundle, WerfBundleStatus, asked, duration};
-use werf_shared::repository::Repository;
+use werf_shared::names::{self, IllegalName};
+use werf_shared::repository::{InvalidRepository, Repository};
 use werf_shared::tag::Tag;
 
 use super::newest::Rule;
@@ -86,6 +87,29 @@ pub struct Known {
 }
 
 impl Subscription {
+    fn of(bundle: &WerfBundle) -> Result<Self, String> {
+        let registry = &bundle.spec.registry;
+        let namespace = bundle.metadata.namespace.as_deref().unwrap_or_default();
+        let secret = |field, reference: Option<&LocalReference>| {
+            reference
+                .map(|reference| SecretKey::named(field, namespace, &reference.name))
+                .transpose()
+                .map_err(|illegal| illegal.to_string())
+        };
+        Ok(Self {
+            repository: registry
+                .url
+                .parse()
+                .map_err(|error: InvalidRepository| error.to_string())?,
+            insecure: registry.insecure,
+            credentials: secret("spec.registry.secretRef.name", registry.secret_ref.as_ref())?,
+            certificates: secret(
+                "spec.registry.certSecretRef.name",
+                registry.cert_secret_ref.as_ref(),
+            )?,
+        })
+    }
+
     /// A repository that is polled as nobody in particular.
     pub const fn anonymous(repository: Repository, insecure: bool) -> Self {
         Self {
@@ -97,24 +121,20 @@ impl Subscription {
     }
 }
 
+impl SecretKey {
+    fn named(field: &str, namespace: &str, name: &str) -> Result<Self, IllegalName> {
+        names::check_object(field, name)?;
+        Ok(Self {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        })
+    }
+}
+
 impl Watched {
     /// The bundle, reduced.
     pub fn of(bundle: &WerfBundle) -> Self {
         let registry = &bundle.spec.registry;
-        let secret = |reference: &LocalReference| SecretKey {
-            namespace: bundle.metadata.namespace.clone().unwrap_or_default(),
-            name: reference.name.clone(),
-        };
-        let subscription = registry
-            .url
-            .parse()
-            .map(|repository| Subscription {
-                repository,
-                insecure: registry.insecure,
-                credentials: registry.secret_ref.as_ref().map(&secret),
-                certificates: registry.cert_secret_ref.as_ref().map(&secret),
-            })
-            .map_err(|error| error.to_string());
         let rule = match registry.version_constraint.as_deref().map(str::parse) {
             None => Rule::Newest,
             Some(Ok(constraint)) => Rule::Matching(constraint),
@@ -124,7 +144,7 @@ impl Watched {
             uid: bundle.metadata.uid.clone().unwrap_or_default(),
             generation: bundle.metadata.generation.unwrap_or_default(),
             resting: bundle.spec.suspend || bundle.metadata.deletion_timestamp.is_some(),
-            subscription,
+            subscription: Subscription::of(bundle),
             interval: duration::parse(&registry.poll_interval)
                 .unwrap_or(DEFAULT)
                 .clamp(SHORTEST, LONGEST),
@@ -225,5 +245,20 @@ mod tests {
         assert_eq!(watched.active(), None);
         assert_eq!(watched.interval, SHORTEST);
         assert!(matches!(watched.rule, Rule::Unreadable(_)));
+    }
+
+    #[rstest::rstest]
+    #[case::query("creds?resourceVersion=0")]
+    #[case::path("a/../b")]
+    #[case::no_request("my config")]
+    #[case::empty("")]
+    fn a_secret_that_can_have_no_such_name_is_never_asked_for(#[case] name: &str) {
+        for field in ["secretRef", "certSecretRef"] {
+            let watched = bundle(&json!({ "url": "ghcr.io/org/app", field: { "name": name } }));
+            let told = watched.subscription.unwrap_err();
+            let begins = format!("spec.registry.{field}.name must be ");
+            assert!(told.starts_with(&begins), "{told}");
+            assert!(name.is_empty() || !told.contains(name), "{told}");
+        }
     }
 }

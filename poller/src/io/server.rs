@@ -13,6 +13,7 @@ use werf_proto::v1alpha1::{PollNowRequest, PollNowResponse};
 use werf_shared::bundle::BundleKey;
 use werf_shared::clock;
 use werf_shared::grpc::MAX_MESSAGE_BYTES;
+use werf_shared::names;
 use werf_shared::telemetry::propagation::parent_from_metadata;
 
 /// People ask one at a time; more than this at once is not people.
@@ -115,17 +116,12 @@ impl PollerService for Desk {
 }
 
 fn parse(request: &PollNowRequest) -> Result<BundleKey, Status> {
-    let valid = |name: &str, limit: usize| {
-        let allowed =
-            |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.');
-        !name.is_empty() && name.len() <= limit && name.bytes().all(allowed)
-    };
-    if !valid(&request.namespace, 63) {
+    if !names::is_dns_label(&request.namespace) {
         return Err(Status::invalid_argument(
             "namespace is not a namespace's name",
         ));
     }
-    if !valid(&request.name, 253) {
+    if !names::is_subdomain(&request.name) {
         return Err(Status::invalid_argument("name is not an object's name"));
     }
     Ok(BundleKey::new(&request.namespace, &request.name))

@@ -112,6 +112,18 @@ async fn what_cannot_be_polled_is_refused_with_the_reason() {
             "name is not an object's name",
         ),
         (
+            "team",
+            "..",
+            Code::InvalidArgument,
+            "name is not an object's name",
+        ),
+        (
+            "team.eu",
+            "app",
+            Code::InvalidArgument,
+            "namespace is not a namespace's name",
+        ),
+        (
             "",
             "app",
             Code::InvalidArgument,

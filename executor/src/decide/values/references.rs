@@ -2,6 +2,7 @@
 //! may have been stored before the schema did. The messages are promised by the guides.
 
 use werf_shared::bundle::ValuesSource;
+use werf_shared::names::{self, IllegalName};
 
 use super::SourceKind;
 
@@ -21,7 +22,7 @@ pub struct SourceRef {
     pub index: usize,
     /// Which kind of object.
     pub kind: SourceKind,
-    /// Its name; not empty.
+    /// Its name; a legal one.
     pub name: String,
     /// Whether it may be missing.
     pub optional: bool,
@@ -38,6 +39,9 @@ pub enum InvalidSource {
         /// Which of the two references.
         kind: SourceKind,
     },
+    /// No object can be named so.
+    #[error(transparent)]
+    IllegalName(#[from] IllegalName),
     /// The entry names nothing.
     #[error("source {index}: neither ConfigMapRef nor SecretRef is set")]
     Neither {
@@ -62,6 +66,12 @@ fn reference(index: usize, source: &ValuesSource) -> Result<SourceRef, InvalidSo
     if reference.name.is_empty() {
         return Err(InvalidSource::EmptyName { index, kind });
     }
+    let field = match kind {
+        SourceKind::ConfigMap => "configMapRef",
+        SourceKind::Secret => "secretRef",
+    };
+    let field = format!("spec.converge.valuesFrom[{index}].{field}.name");
+    names::check_object(&field, &reference.name)?;
     Ok(SourceRef {
         index,
         kind,
@@ -96,6 +106,27 @@ mod tests {
         #[case] told: &str,
     ) {
         assert_eq!(check(sources).unwrap_err().to_string(), told);
+    }
+
+    #[rstest::rstest]
+    #[case::query("creds?resourceVersion=0")]
+    #[case::path("a/../b")]
+    #[case::no_request("my config")]
+    fn a_name_that_is_none_is_told_by_its_field_and_not_repeated(#[case] name: &str) {
+        for (sources, field) in [
+            (
+                [source(None, Some("a")), source(None, Some(name))],
+                "secretRef",
+            ),
+            (
+                [source(None, Some("a")), source(Some(name), None)],
+                "configMapRef",
+            ),
+        ] {
+            let told = check(&sources).unwrap_err().to_string();
+            let field = format!("spec.converge.valuesFrom[1].{field}.name must be ");
+            assert!(told.starts_with(&field) && !told.contains(name), "{told}");
+        }
     }
 
     #[test]
