@@ -45,6 +45,13 @@ pub(super) async fn follow(
     claimed: &Claimed,
     just_claimed: bool,
 ) -> Result<Next, ConvergeError> {
+    if !claimed.can_be() {
+        return if claimed.confirmed {
+            record_removed(context, bundle).await
+        } else {
+            abandon(context, bundle).await
+        };
+    }
     // A run that was claimed a moment ago has no Job; if it has, creating one is refused, and the next
     // look is a look.
     let found = if just_claimed {

@@ -67,6 +67,10 @@ async fn uninstall(
     release: &TriedRelease,
     left: &[Job],
 ) -> Result<Next, ConvergeError> {
+    if let Err(illegal) = uninstall::check(bundle, release) {
+        let obstacle = format!("{illegal}; {WAY_OUT}");
+        return blocked(context, bundle, release, &obstacle).await;
+    }
     let account = &release.service_account_name;
     let missing = accounts::check(&context.client, &release.namespace, account).await;
     if let Err(gone @ (Missing::Namespace(_) | Missing::NamespaceLeaving(_))) = &missing {

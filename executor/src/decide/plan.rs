@@ -43,6 +43,13 @@ pub struct Claimed {
     pub confirmed: bool,
 }
 
+impl Claimed {
+    /// A Job can have this name there. Whoever may write statuses may have them name anything.
+    pub fn can_be(&self) -> bool {
+        names::is_subdomain(&self.job) && names::is_dns_label(&self.namespace)
+    }
+}
+
 /// Says what a bundle is in the middle of.
 pub fn situation(bundle: &WerfBundle) -> Situation {
     let ours = bundle.finalizers().iter().any(|f| f == names::FINALIZER);

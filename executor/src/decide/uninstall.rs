@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use werf_shared::bundle::status::{JobStatus, TriedRelease, Uninstall};
 use werf_shared::bundle::{DeletionPolicy, WerfBundle, WerfBundleStatus};
+use werf_shared::names::{self, IllegalName};
 
 use super::outcome::Outcome;
 use super::plan;
@@ -42,6 +43,29 @@ fn before_it_was_recorded(bundle: &WerfBundle, status: &WerfBundleStatus) -> Opt
             .filter(|name| !name.is_empty())
             .unwrap_or_else(|| "default".to_owned()),
     })
+}
+
+/// Checks that what is [due](due) can be asked for: whoever may write statuses may have them name
+/// anything, and a spec may be older than the schema.
+pub fn check(bundle: &WerfBundle, release: &TriedRelease) -> Result<(), IllegalName> {
+    let status = bundle.status.as_ref();
+    let recorded = status.is_some_and(|status| status.release.is_some());
+    let [namespace, name, account] = if recorded {
+        [
+            "status.release.namespace",
+            "status.release.name",
+            "status.release.serviceAccountName",
+        ]
+    } else {
+        [
+            "status.resolvedTargetNamespace",
+            "spec.converge.releaseName",
+            "spec.converge.serviceAccountName",
+        ]
+    };
+    names::check_namespace(namespace, &release.namespace)?;
+    names::check_release(name, &release.name)?;
+    names::check_object(account, &release.service_account_name)
 }
 
 /// A Job that is removed is gone with its Pod, which has half a minute to stop, unless something holds

@@ -294,7 +294,9 @@ fn is_owned_by(object: &impl ResourceExt, job: &Job) -> bool {
 
 /// The Secret with a Job's files, if the Job has any and the Secret is still there.
 pub async fn files_of(client: &Client, job: &Job) -> Result<Option<Secret>, ApiError> {
-    let Some(name) = files::secret_of(job) else {
+    // The apiserver takes any text for the name of a volume's Secret (`validateSecretVolumeSource` in
+    // pkg/apis/core/validation).
+    let Some(name) = files::secret_of(job).filter(|name| names::is_subdomain(name)) else {
         return Ok(None);
     };
     let api: Api<Secret> = Api::namespaced(client.clone(), &job.namespace().unwrap_or_default());
@@ -401,5 +403,21 @@ mod tests {
         let ours = created(&apiserver(200, of("u1"))).await.unwrap();
         let foreign = created(&apiserver(200, of(""))).await.unwrap();
         assert_eq!((ours, foreign), (Ownership::Ours, Ownership::Foreign));
+    }
+
+    #[tokio::test]
+    async fn a_secret_that_can_have_no_such_name_is_not_asked_for() {
+        let files = async |name: &str| {
+            let volume = json!({"name": "files", "secret": {"secretName": name}});
+            let pod = json!({"spec": {"containers": [], "volumes": [volume]}});
+            let job =
+                json!({"metadata": {"name": "app", "namespace": "a"}, "spec": {"template": pod}});
+            let client = apiserver(200, r#"{"metadata":{"name":"there"}}"#);
+            files_of(&client, &serde_json::from_value(job).unwrap()).await
+        };
+        assert!(files("app-files").await.unwrap().is_some());
+        for hostile in ["../configmaps/x", "x?watch=1", "my secret"] {
+            assert!(files(hostile).await.unwrap().is_none(), "{hostile}");
+        }
     }
 }

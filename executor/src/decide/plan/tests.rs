@@ -217,3 +217,17 @@ fn a_request_without_force_does_not_repeat_what_is_deployed() {
         Step::Start { cause: "Forced" }
     );
 }
+
+#[test]
+fn a_claim_that_names_what_can_be_no_job_is_seen_through() {
+    let claimed = |job: &str, namespace: &str| Claimed {
+        job: job.to_owned(),
+        namespace: namespace.to_owned(),
+        confirmed: true,
+    };
+    assert!(claimed("my-app-1", "apps").can_be());
+    for hostile in ["a/../b", "x?watch=1", "my job", "..", ""] {
+        assert!(!claimed(hostile, "apps").can_be(), "{hostile}");
+        assert!(!claimed("my-app-1", hostile).can_be(), "{hostile}");
+    }
+}

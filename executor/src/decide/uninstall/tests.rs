@@ -166,3 +166,33 @@ fn a_job_that_does_not_go_is_told_after_a_minute() {
     let begins = "Waiting for Job held in namespace production to be gone with its Pods";
     assert!(message.starts_with(begins), "{message}");
 }
+
+#[rstest::rstest]
+#[case("status.release.namespace", |release: &mut TriedRelease, name: String| release.namespace = name)]
+#[case("status.release.name", |release: &mut TriedRelease, name: String| release.name = name)]
+#[case("status.release.serviceAccountName", |release: &mut TriedRelease, name: String| release.service_account_name = name)]
+fn a_release_that_can_have_no_such_name_is_not_asked_for(
+    #[case] field: &str,
+    #[case] set: fn(&mut TriedRelease, String),
+) {
+    let bundle = deployed(DeletionPolicy::Uninstall);
+    assert_eq!(check(&bundle, &release("shop")), Ok(()));
+    for hostile in ["a/../b", "x?watch=1", "my release", ""] {
+        let mut named = release("shop");
+        set(&mut named, hostile.to_owned());
+        let told = check(&bundle, &named).unwrap_err().to_string();
+        assert!(told.starts_with(&format!("{field} must be ")), "{told}");
+    }
+}
+
+#[test]
+fn what_an_older_operator_did_not_record_is_told_by_the_field_of_the_spec() {
+    let mut bundle = deployed(DeletionPolicy::Uninstall).with(|status| status.release = None);
+    bundle.spec.converge.service_account_name = Some("a/../b".to_owned());
+    let told = check(&bundle, &due(&bundle).unwrap()).unwrap_err();
+    let told = told.to_string();
+    assert!(
+        told.starts_with("spec.converge.serviceAccountName must be "),
+        "{told}"
+    );
+}
