@@ -29,7 +29,7 @@ pub enum ApiError {
         /// What was tried.
         operation: &'static str,
     },
-    /// The operator or the object may not.
+    /// The operator or the object may not, or it cannot even be asked for.
     #[error("cannot {operation}: {reason}")]
     Refused {
         /// What was tried.
@@ -170,6 +170,13 @@ fn explain(words: Words, operation: &'static str, error: &kube::Error) -> ApiErr
     if is_too_long(error) {
         return ApiError::TooLong { operation };
     }
+    if is_no_request(error) {
+        return ApiError::Refused {
+            operation,
+            reason: "no request can be made of it".to_owned(),
+            refusal: Refusal::Other,
+        };
+    }
     let kube::Error::Api(status) = error else {
         let reason = match words {
             Words::Told => one_line(&chain(error), WORDS_LIMIT),
@@ -198,6 +205,14 @@ fn explain(words: Words, operation: &'static str, error: &kube::Error) -> ApiErr
         },
         _ => ApiError::Failed { operation, reason },
     }
+}
+
+/// Nothing was sent, and never will be: of what was to be asked no request can be made.
+pub(super) const fn is_no_request(error: &kube::Error) -> bool {
+    matches!(
+        error,
+        kube::Error::BuildRequest(_) | kube::Error::HttpError(_)
+    )
 }
 
 /// What kind of refusal a code is (RFC 9110 section 15.5), where its words are not told.
@@ -241,6 +256,21 @@ mod tests {
         assert_eq!(told, format!("cannot create the Job's Secret: {kind}"));
         let quota = explained(Words::Withheld, 403, "exceeded quota: q, hunter22");
         assert_eq!(quota, "cannot create the Job's Secret: exceeded quota");
+    }
+
+    #[tokio::test]
+    async fn what_no_request_can_be_made_of_is_refused_and_not_tried_at_once() {
+        use k8s_openapi::api::core::v1::ConfigMap;
+        let service = tower::service_fn(|_: http::Request<kube::client::Body>| {
+            std::future::pending::<Result<http::Response<kube::client::Body>, std::io::Error>>()
+        });
+        let client = kube::Client::new(service, "default");
+        let api = kube::Api::<ConfigMap>::namespaced(client, "a");
+        let error = call("read it", api.get("my config")).await.unwrap_err();
+        assert_eq!(error.class(), Class::Rejected);
+        assert!(!error.may_pass());
+        let told = "cannot read it: no request can be made of it";
+        assert_eq!(error.to_string(), told);
     }
 
     #[rstest]

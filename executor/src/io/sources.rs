@@ -7,12 +7,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _};
+use http::StatusCode;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::core::Status;
 use kube::{Api, Client};
 use werf_shared::apiserver::is_too_long;
 use werf_shared::error::Class;
 use werf_shared::registry_secret::Secret as RegistrySecret;
 
+use super::api::is_no_request;
+use crate::decide::text::one_line;
 use crate::decide::values::{Source, SourceKind, SourceRef};
 use crate::seeded::{self, Bug};
 
@@ -22,6 +26,9 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// How many sources are asked for at once: 32 sources answer in a few round trips, and one bundle
 /// does not take the apiserver's attention from the others.
 const CONCURRENCY: usize = 4;
+
+/// The longest words of the apiserver that are told.
+const WORDS_LIMIT: usize = 400;
 
 type Documents = BTreeMap<String, Vec<u8>>;
 
@@ -106,6 +113,14 @@ pub enum FetchError {
         /// Where it was looked for.
         namespace: String,
     },
+    /// No request can be made of its name.
+    #[error("failed to get {kind} from namespace '{namespace}': its name is none")]
+    Nameless {
+        /// Of the source.
+        kind: SourceKind,
+        /// Where it was to be looked for.
+        namespace: String,
+    },
     /// No answer in time.
     #[error("failed to get {kind} '{name}' from namespace '{namespace}': no answer within 10s")]
     TimedOut {
@@ -117,7 +132,7 @@ pub enum FetchError {
         namespace: String,
     },
     /// The apiserver answered with another error.
-    #[error("failed to get {kind} '{name}' from namespace '{namespace}': {code} {message}")]
+    #[error("failed to get {kind} '{name}' from namespace '{namespace}': {code}{}{message}", if message.is_empty() { "" } else { " " })]
     Refused {
         /// Of the source.
         kind: SourceKind,
@@ -127,11 +142,12 @@ pub enum FetchError {
         namespace: String,
         /// The status code.
         code: u16,
-        /// In the words of the apiserver.
+        /// In the words of the apiserver; of a Secret in those of RFC 9110, because the apiserver's may
+        /// quote what it holds.
         message: String,
     },
     /// Anything else on the way to the apiserver.
-    #[error("failed to get {kind} '{name}' from namespace '{namespace}'")]
+    #[error("failed to get {kind} '{name}' from namespace '{namespace}': no answer")]
     Failed {
         /// Of the source.
         kind: SourceKind,
@@ -152,7 +168,7 @@ impl FetchError {
             Self::NotFound { .. } | Self::NotFoundInEither { .. } | Self::Forbidden { .. } => {
                 Class::Rejected
             }
-            Self::Unreadable { .. } => Class::Broken,
+            Self::Unreadable { .. } | Self::Nameless { .. } => Class::Broken,
             // 401 and 408 pass: a token is renewed, an overloaded apiserver recovers.
             Self::Refused { code, .. } => match code {
                 400 | 402..=407 | 409..=428 | 430..=499 => Class::Broken,
@@ -239,8 +255,9 @@ async fn ask<T>(
             name,
             namespace,
             code: status.code,
-            message: status.message,
+            message: words(kind, &status),
         }),
+        Ok(Err(error)) if is_no_request(&error) => Err(FetchError::Nameless { kind, namespace }),
         Ok(Err(source)) => Err(FetchError::Failed {
             kind,
             name,
@@ -257,6 +274,17 @@ async fn ask<T>(
 
 fn is_unreadable(error: &kube::Error) -> bool {
     matches!(error, kube::Error::SerdeError(_) | kube::Error::FromUtf8(_)) || is_too_long(error)
+}
+
+fn words(kind: SourceKind, status: &Status) -> String {
+    match kind {
+        SourceKind::ConfigMap => one_line(&status.message, WORDS_LIMIT),
+        SourceKind::Secret => {
+            let code = StatusCode::from_u16(status.code).ok();
+            let words = code.and_then(|code| code.canonical_reason());
+            words.unwrap_or_default().to_owned()
+        }
+    }
 }
 
 fn config_map_documents(config_map: ConfigMap) -> Documents {

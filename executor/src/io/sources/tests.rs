@@ -139,23 +139,33 @@ async fn a_missing_source_is_told_as_the_guides_do(
 }
 
 #[rstest::rstest]
-#[case::token(401, Class::Transient)]
-#[case::nonsense(400, Class::Broken)]
-#[case::throttled(429, Class::Transient)]
-#[case::internal(500, Class::Transient)]
-#[case::unavailable(503, Class::Transient)]
+#[case::token(401, Class::Transient, "401 Unauthorized")]
+#[case::nonsense(400, Class::Broken, "400 Bad Request")]
+#[case::throttled(429, Class::Transient, "429 Too Many Requests")]
+#[case::internal(500, Class::Transient, "500 Internal Server Error")]
+#[case::unavailable(503, Class::Transient, "503 Service Unavailable")]
+#[case::unheard_of(599, Class::Transient, "599")]
 #[tokio::test]
-async fn a_failing_apiserver_is_no_missing_source(#[case] code: u16, #[case] class: Class) {
-    let (client, asked) = apiserver(&[(SECRET, code, "")]);
+async fn a_failing_apiserver_is_no_missing_source(
+    #[case] code: u16,
+    #[case] class: Class,
+    #[case] words: &str,
+) {
+    let (client, asked) = apiserver(&[(SECRET, code, ""), (CONFIG_MAP, code, "")]);
     let optional = SourceRef {
         optional: true,
         ..reference(SourceKind::Secret)
     };
     let error = fetch(&client, &[optional], "a", "b").await.unwrap_err();
     assert_eq!(error.class(), class);
-    let told = format!("failed to get Secret 'x' from namespace 'a': {code} said so");
+    // The apiserver's own words are not told of a Secret.
+    let told = format!("failed to get Secret 'x' from namespace 'a': {words}");
     assert_eq!(chain(&error), told);
     assert_eq!(*asked.lock().unwrap(), [SECRET]);
+    let config_map = [reference(SourceKind::ConfigMap)];
+    let error = fetch(&client, &config_map, "a", "b").await.unwrap_err();
+    let told = format!("failed to get ConfigMap 'x' from namespace 'a': {code} said so");
+    assert_eq!(chain(&error), told);
 }
 
 #[tokio::test]
@@ -239,4 +249,20 @@ async fn a_secret_of_the_registry_is_read_from_one_namespace_and_not_shown() {
     assert!(!format!("{secret:?}").contains("hunter2"));
     assert!(registry_secret(&client, "b", "x").await.unwrap().is_none());
     assert_eq!(*asked.lock().unwrap(), [SECRET, SECRET_IN_TARGET]);
+}
+
+#[tokio::test]
+async fn a_name_that_no_request_can_be_made_of_is_not_tried_again_at_once() {
+    let (client, asked) = apiserver(&[]);
+    let reference = SourceRef {
+        name: "my config".to_owned(),
+        ..reference(SourceKind::Secret)
+    };
+    let error = fetch(&client, &[reference], "a", "a").await.unwrap_err();
+    let told = "failed to get Secret from namespace 'a': its name is none";
+    assert_eq!(
+        (chain(&error).as_str(), error.class()),
+        (told, Class::Broken)
+    );
+    assert!(asked.lock().unwrap().is_empty());
 }
