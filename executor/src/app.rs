@@ -18,7 +18,7 @@ use werf_shared::readiness::Readiness;
 use werf_shared::supervise::Supervisor;
 
 use crate::args::Config;
-use crate::converge::{self, Context, Rooms, orphans};
+use crate::converge::{self, Context, Rooms, Setbacks, orphans};
 use crate::io::events::Recorder;
 use crate::io::inputs_key::KeyInUse;
 use crate::io::just_stored::JustStored;
@@ -84,6 +84,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
                 seen: Seen::new(watch.store()),
                 just_stored: just_stored.clone(),
                 rooms: Rooms::default(),
+                setbacks: Setbacks::default(),
             });
             let receiver = Receiver::new(
                 client,

@@ -33,10 +33,12 @@ mod masks;
 pub mod orphans;
 mod record;
 mod rooms;
+mod setbacks;
 mod settle;
 pub mod trace;
 
 pub use rooms::Rooms;
+pub use setbacks::Setbacks;
 
 /// How soon something that keeps a Job from being made is looked at again.
 const PREPARE_AGAIN: Duration = Duration::from_secs(30);
@@ -74,6 +76,8 @@ pub struct Context {
     pub just_stored: JustStored,
     /// Room for what takes much memory.
     pub rooms: Rooms,
+    /// Passes that have failed in a row.
+    pub setbacks: Setbacks,
 }
 
 /// Why a pass ended early.
@@ -121,6 +125,18 @@ pub async fn pass(
     key: &BundleKey,
     told: Option<&str>,
 ) -> Result<Again, ConvergeError> {
+    let passed = steps(context, key, told).await;
+    if passed.is_ok() {
+        context.setbacks.forget(key);
+    }
+    passed
+}
+
+async fn steps(
+    context: &Context,
+    key: &BundleKey,
+    told: Option<&str>,
+) -> Result<Again, ConvergeError> {
     let stored = context.just_stored.take(key, told);
     let mut is_read = stored.is_none();
     let mut next = stored.map_or(Next::Continue, |stored| Next::With(Box::new(stored)));
@@ -160,7 +176,11 @@ pub async fn pass(
             Err(ConvergeError::Api(error @ ApiError::Refused { refusal, .. })) => {
                 settle::refused(context, &bundle, refusal, &error).await?
             }
-            next => next?,
+            Err(error) => {
+                Box::pin(setbacks::count(context, &bundle, &error)).await;
+                return Err(error);
+            }
+            Ok(next) => next,
         };
     }
     match next {

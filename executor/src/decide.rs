@@ -16,6 +16,7 @@ pub mod release;
 pub mod request;
 pub mod rollback;
 pub mod rules;
+pub mod setback;
 pub mod settings;
 pub mod status;
 pub mod text;

@@ -35,6 +35,13 @@ pub const JOB_NAME_CONFLICT: &str = "JobNameConflict";
 /// The reason of the condition when another bundle has the release.
 pub const RELEASE_CONFLICT: &str = "ReleaseConflict";
 
+/// The reason of the condition when a source of values or a Secret of the registry could not be read
+/// for some time.
+pub const SOURCES_UNREADABLE: &str = "SourcesUnreadable";
+
+/// The reason of the condition when the apiserver has failed in something else for some time.
+pub const APISERVER_FAILING: &str = "ApiserverFailing";
+
 /// The reason of the condition when a bundle that is going could not be uninstalled so far.
 pub const UNINSTALL_FAILED: &str = "UninstallFailed";
 
