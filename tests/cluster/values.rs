@@ -76,7 +76,7 @@ async fn changed_values_are_deployed_by_themselves_within_the_poll_interval() ->
             })
             .await?;
         assert_eq!(status.history[0].cause, "InputsChanged");
-        assert!(tenant.page().await?.contains("Good-evening"));
+        tenant.page("Good-evening").await?;
         Ok(())
     })
     .await

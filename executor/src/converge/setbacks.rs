@@ -47,9 +47,13 @@ pub(super) async fn count(context: &Context, bundle: &WerfBundle, error: &Conver
     let (reason, message) = match error {
         ConvergeError::Sources(error) => (status::SOURCES_UNREADABLE, error.to_string()),
         ConvergeError::Api(error) => (status::APISERVER_FAILING, error.to_string()),
+        ConvergeError::InputsKey(_) => (status::APISERVER_FAILING, chain(error)),
         ConvergeError::NoHeadway => return,
     };
-    if error.class() != Class::Transient || !is_preparing(bundle) {
+    // What is wrong with the operator's own Secret is told nowhere else.
+    let may_pass =
+        error.class() == Class::Transient || matches!(error, ConvergeError::InputsKey(_));
+    if !may_pass || !is_preparing(bundle) {
         return;
     }
     let setback = context

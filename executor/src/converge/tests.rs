@@ -136,6 +136,7 @@ impl Apiserver {
             seen: Seen::new(bundles),
             just_stored: JustStored::default(),
             rooms: Rooms::default(),
+            setbacks: Setbacks::default(),
         }
     }
 

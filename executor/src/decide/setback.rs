@@ -63,7 +63,7 @@ mod tests {
     #[case::hurried(&[0, 0, 0, 1, 2], false)]
     #[case::hurried_and_lasting(&[0, 0, 0, 1, 4], true)]
     fn what_lasts_is_told(#[case] failures: &[u64], #[case] told: bool) {
-        let start = Instant::now();
+        let start = tokio::time::Instant::now();
         let at = |seconds: &u64| start + Duration::from_secs(*seconds);
         let setback = failures.iter().fold(None, |before, seconds| {
             Some(Setback::after(before, at(seconds)))

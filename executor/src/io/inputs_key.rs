@@ -21,6 +21,9 @@ pub const SECRET: &str = "werf-operator-inputs-key";
 
 const ENTRY: &str = "key";
 
+/// A shorter key could be guessed.
+const SHORTEST: usize = 16;
+
 /// The key as this process knows it. The Secret may have another one since.
 pub struct KeyInUse {
     client: Client,
@@ -91,8 +94,12 @@ async fn load(client: &Client, namespace: &str) -> Result<InputsKey, ApiError> {
     match call_with(Words::Withheld, "make the inputs key", made).await {
         Ok(_) => Ok(InputsKey::new(bytes)),
         Err(conflict @ ApiError::Conflict { .. }) => {
-            let made = find("read the inputs key", api.get(SECRET)).await?;
-            made.and_then(key).ok_or(conflict)
+            let read = "read the inputs key";
+            let made = find(read, api.get(SECRET)).await?.ok_or(conflict)?;
+            key(made).ok_or_else(|| ApiError::Failed {
+                operation: read,
+                reason: format!("Secret {SECRET} has no {ENTRY} of {SHORTEST} bytes or more"),
+            })
         }
         Err(error) => Err(error),
     }
@@ -103,7 +110,7 @@ fn key(secret: Secret) -> Option<InputsKey> {
         .data?
         .remove(ENTRY)
         .map(|bytes| bytes.0)
-        .filter(|bytes| bytes.len() >= 16)
+        .filter(|bytes| bytes.len() >= SHORTEST)
         .map(InputsKey::new)
 }
 

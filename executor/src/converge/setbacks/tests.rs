@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use http::{Method, Request, Response};
+use k8s_openapi::ByteString;
 use kube::Client;
 use kube::client::Body;
 use kube::runtime::reflector;
@@ -13,10 +14,10 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::converge::{Rooms, pass};
-use crate::decide::inputs::InputsKey;
 use crate::decide::job::pod_settings::PodSettings;
 use crate::decide::rules;
 use crate::io::events::Recorder;
+use crate::io::inputs_key::{self, KeyInUse};
 use crate::io::just_stored::JustStored;
 use crate::io::seen::Seen;
 use crate::metrics::ConvergeMetrics;
@@ -55,6 +56,13 @@ impl Cluster {
         if path.contains("/events") {
             self.events += 1;
             return (200, serde_json::from_slice(body).unwrap());
+        }
+        if path.ends_with(inputs_key::SECRET) {
+            let key = ByteString(vec![0; 32]);
+            return (
+                200,
+                json!({"metadata": {"name": "key"}, "data": {"key": key}}),
+            );
         }
         if path.contains("/secrets/") && self.secret == 200 {
             return (200, json!({"metadata": {"name": "creds"}, "data": {}}));
@@ -117,12 +125,13 @@ fn apiserver(secret_of: &str) -> (Client, Arc<Mutex<Cluster>>) {
     (Client::new(service, "default"), asked)
 }
 
-fn context(client: Client) -> Context {
+async fn context(client: Client) -> Context {
     let (bundles, _writer) = reflector::store();
+    let key = KeyInUse::load(client.clone(), "system".to_owned()).await;
     Context {
         recorder: Recorder::new(client.clone()),
         client,
-        inputs_key: InputsKey::new(vec![0; 32]),
+        inputs_key: key.unwrap(),
         job_pod: PodSettings::default(),
         metrics: ConvergeMetrics::register(&mut Registry::default()),
         allow_insecure_registries: false,
@@ -142,7 +151,7 @@ async fn a_secret_that_cannot_be_read_for_long_is_told_once_and_heals(
     #[case] healed: &str,
 ) {
     let (client, cluster) = apiserver(secret_of);
-    let context = context(client);
+    let context = context(client).await;
     let key = BundleKey::new("apps", "my-app");
     let fails = async || {
         let failed = pass(&context, &key, None).await.unwrap_err();
