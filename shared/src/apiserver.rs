@@ -5,6 +5,7 @@
 //! keeps no more than he needs.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::request::Parts;
 use http::{Method, Request, Response, Uri};
@@ -12,6 +13,9 @@ use http_body_util::BodyExt as _;
 use kube::Client;
 use kube::client::Body;
 use tokio::sync::Semaphore;
+use tokio::time::timeout_at;
+
+use crate::clock;
 
 const MIB: usize = 1024 * 1024;
 
@@ -26,6 +30,9 @@ pub const LIMIT: usize = 10 * MIB;
 
 /// Answers longer than this are read one at a time; few honest ones are.
 const LONG: usize = 256 * 1024;
+
+/// Whose turn it is has to come to an end within this time, lest others wait for a server that is gone.
+const TURN: Duration = Duration::from_secs(30);
 
 /// More than the limit was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -86,7 +93,16 @@ impl Reader {
         let (parts, mut body) = self.client.send(request).await?.into_parts();
         let mut text = Vec::new();
         let mut turn = None;
-        while let Some(frame) = body.frame().await {
+        loop {
+            let frame = match &turn {
+                None => body.frame().await,
+                Some((_, end)) => timeout_at(*end, body.frame())
+                    .await
+                    .map_err(|late| kube::Error::Service(Box::new(late)))?,
+            };
+            let Some(frame) = frame else {
+                break;
+            };
             let Ok(data) = frame?.into_data() else {
                 continue;
             };
@@ -95,8 +111,8 @@ impl Reader {
                 return Err(kube::Error::Service(Box::new(TooLong)));
             }
             if length > LONG && turn.is_none() {
-                // Never closed.
-                turn = self.turn.acquire().await.ok();
+                let permit = self.turn.acquire().await;
+                turn = Some((permit, clock::instant() + TURN));
             }
             text.extend_from_slice(&data);
         }

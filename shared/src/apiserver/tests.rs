@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
-use futures::{AsyncReadExt as _, TryStreamExt as _};
+use futures::{AsyncReadExt as _, StreamExt as _, TryStreamExt as _};
 use http_body_util::StreamBody;
 use hyper::body::Frame;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
@@ -191,4 +191,26 @@ async fn two_long_answers_are_not_held_at_the_same_time() {
     let (one, two) = futures::join!(read(), read());
     assert_eq!(one.unwrap().len(), two.unwrap().len());
     assert_eq!(MOST.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_stops_half_way_keeps_others_waiting_only_for_a_while() {
+    let service = tower::service_fn(|request: Request<Body>| async move {
+        let stops = request.uri().path().ends_with("/stops");
+        let object = json!({"metadata": {"name": "a"}, "data": {"a": "x".repeat(2 * LONG)}});
+        let piece = Frame::data(Bytes::from(object.to_string()));
+        let whole = futures::stream::iter([Ok::<_, Infallible>(piece)]);
+        let body = if stops {
+            StreamBody::new(whole.chain(futures::stream::pending()).boxed())
+        } else {
+            StreamBody::new(whole.boxed())
+        };
+        Ok::<_, Infallible>(Response::new(body))
+    });
+    let api: Api<ConfigMap> = Api::namespaced(bounded(Client::new(service, "default")), "prod");
+    let started = tokio::time::Instant::now();
+    let (stopped, other) = tokio::join!(api.get("stops"), api.get("other"));
+    assert!(stopped.is_err());
+    assert!(other.is_ok(), "{other:?}");
+    assert!(started.elapsed() <= 2 * TURN);
 }
