@@ -65,6 +65,9 @@ async fn quick_start(person: &Person<'_>) -> anyhow::Result<()> {
 
     // Other tests may have made it before.
     person.types("kubectl create namespace production").await?;
+    person
+        .types("kubectl create serviceaccount werf-converge -n production")
+        .await?;
     person.applies(&account()).await?;
     let mut spec = person.tenant.spec(json!({}));
     spec["registry"]["pollInterval"] = "15m".into();
@@ -90,7 +93,15 @@ async fn quick_start(person: &Person<'_>) -> anyhow::Result<()> {
         .sees("kubectl get werfbundle -A", &["my-app", "Synced", "v1.0.0"])
         .await?;
     let logs = "kubectl logs -n $NS -l control-plane=controller-manager";
-    person.does(&[logs]).await
+    person.does(&[logs]).await?;
+    // Followed until the person has seen enough.
+    let followed =
+        "timeout 5 kubectl logs -f -n $NS -l control-plane=controller-manager || [ $? = 124 ]";
+    person.sees(followed, &[r#""level":"INFO""#]).await?;
+    let checked =
+        "kubectl get werfbundle my-app -o yaml -n $NS | kubectl apply --dry-run=client -f -";
+    person.sees(checked, &["my-app", "(dry run)"]).await?;
+    Ok(())
 }
 
 /// Fields, phases, intervals, `ETags`.
@@ -202,6 +213,8 @@ async fn jobs(person: &Person<'_>) -> anyhow::Result<()> {
     person
         .sees(&format!("{jobs} -o wide"), &["Complete", "werf"])
         .await?;
+    let pods = "kubectl get pods -n production -l app.kubernetes.io/instance=my-app";
+    person.sees(pods, &["Completed"]).await?;
     // As the Job of a suspended or finished bundle is looked up: the newest one.
     person.reads(".status.activeJobName", "").await?;
     let newest = "JOB_NAME=$(kubectl get jobs -n production -l app.kubernetes.io/instance=my-app --sort-by=.metadata.creationTimestamp -o jsonpath='{.items[-1].metadata.name}')";
