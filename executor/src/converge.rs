@@ -125,7 +125,7 @@ pub async fn pass(
     key: &BundleKey,
     told: Option<&str>,
 ) -> Result<Again, ConvergeError> {
-    let passed = steps(context, key, told).await;
+    let passed = Box::pin(steps(context, key, told)).await;
     if passed.is_ok() {
         context.setbacks.forget(key);
     }

@@ -15,7 +15,7 @@ use werf_shared::error::chain;
 
 use super::masks::masking;
 use super::settle::patch_status;
-use super::{BUSY, Context, ConvergeError, LOOK_AGAIN, Next};
+use super::{Context, ConvergeError, LOOK_AGAIN, Next};
 use crate::decide::job;
 use crate::decide::mask::Masker;
 use crate::decide::obstacle::{self, Kind, Observed, Obstacle, OwnerRef, Suspect};
@@ -61,7 +61,7 @@ pub(super) async fn attend(
         return Ok(Next::Rest(Again::After(due)));
     }
     let Some(room) = rooms.looking.enter().await else {
-        return Ok(Next::Rest(Again::After(BUSY)));
+        return Ok(Next::Rest(Again::After(LOOK_AGAIN)));
     };
     let seen = look(context, bundle, job, now).await;
     drop(room);

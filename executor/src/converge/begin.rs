@@ -80,8 +80,10 @@ pub(super) async fn begin(context: &Context, bundle: &WerfBundle) -> Result<Next
         Step::RetryAt(at) => return rest(context, bundle, &Standing::Retrying(at)).await,
         Step::Start { .. } | Step::Retry => {}
     }
-    // Somebody had the name of the last Job. Whoever takes the next one's, too, is not to keep us busy.
-    if status::is_told_lately(bundle, status::JOB_NAME_CONFLICT, PREPARE_AGAIN, now) {
+    // Somebody had the name of the last Job, or one that it had to give way to. Whoever does that to the
+    // next one, too, is not to keep us busy.
+    let told = |reason| status::is_told_lately(bundle, reason, PREPARE_AGAIN, now);
+    if told(status::JOB_NAME_CONFLICT) || told(status::RELEASE_CONFLICT) {
         return Ok(Next::Rest(Again::After(PREPARE_AGAIN)));
     }
     let target = &settings.target_namespace;

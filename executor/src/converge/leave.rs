@@ -238,7 +238,7 @@ async fn follow(
             // Its log may show values of the release, which are nowhere known any more; so it is not
             // kept, and nothing that its Pod says is repeated.
             let remains = Remains {
-                pods: &pods,
+                pods: Some(&pods),
                 ..Remains::default()
             };
             let outcome = outcome::ended(&job, remains);

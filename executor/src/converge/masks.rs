@@ -61,7 +61,7 @@ fn masker_of(mut data: BTreeMap<String, ByteString>) -> Option<Masker> {
             name: "values".to_owned(),
             documents: [(files::VALUES_KEY.to_owned(), file.0)].into(),
         };
-        masks.join(values::resolve(&[source]).ok()?.secret_texts);
+        masks.join(values::secret_texts(&[source])?);
     }
     if let Some(config) = data.remove(files::DOCKER_CONFIG_KEY) {
         masks.join(registry_access::secret_texts(&config.0)?);

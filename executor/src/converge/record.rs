@@ -77,16 +77,16 @@ async fn look_back(
         Ok((Some(Err(error)), _)) | Err(error) if again && error.may_pass() => {
             return Err(error.into());
         }
-        Ok(read) => read,
+        Ok((read, pods)) => (read, Some(pods)),
         // The result is recorded whether or not its Pods can be seen.
-        Err(error) => (Some(Err(error)), Vec::new()),
+        Err(error) => (Some(Err(error)), None),
     };
     let run = bundle.status.as_ref().and_then(|s| s.current_run.as_ref());
     let waiting = run.and_then(|run| run.waiting.clone());
     let ended = job.clone();
     let work = move |masker: Option<&Masker>| {
         let remains = Remains {
-            pods: &pods,
+            pods: pods.as_deref(),
             waiting: waiting.as_ref(),
             masker,
         };

@@ -9,13 +9,12 @@ use tokio::time::Instant;
 use tracing::debug;
 use werf_shared::bundle::{BundleKey, WerfBundle};
 use werf_shared::clock;
-use werf_shared::error::{Class, chain};
+use werf_shared::error::chain;
 
 use super::settle::cannot_prepare_saying;
 use super::{Context, ConvergeError, PREPARE_AGAIN};
 use crate::decide::setback::{Setback, is_preparing};
 use crate::decide::status;
-use crate::io::watch::Failure;
 
 /// A bundle whose passes have not failed for so long is gone.
 const FORGOTTEN: Duration = Duration::from_mins(10);
@@ -50,10 +49,7 @@ pub(super) async fn count(context: &Context, bundle: &WerfBundle, error: &Conver
         ConvergeError::InputsKey(_) => (status::APISERVER_FAILING, chain(error)),
         ConvergeError::NoHeadway => return,
     };
-    // What is wrong with the operator's own Secret is told nowhere else.
-    let may_pass =
-        error.class() == Class::Transient || matches!(error, ConvergeError::InputsKey(_));
-    if !may_pass || !is_preparing(bundle) {
+    if !is_preparing(bundle) {
         return;
     }
     let setback = context

@@ -112,8 +112,8 @@ pub fn ended_lately(job: &Job, now: Timestamp) -> bool {
 /// What is left of an ended Job beside itself.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Remains<'a> {
-    /// Its Pods. There can be two of them, and none.
-    pub pods: &'a [Pod],
+    /// Its Pods, if they could be seen. There can be two of them, and none.
+    pub pods: Option<&'a [Pod]>,
     /// What it was last seen to wait for.
     pub waiting: Option<&'a Waiting>,
     /// Masks what others wrote; without one that is not told.
@@ -133,12 +133,12 @@ pub fn ended(job: &Job, remains: Remains<'_>) -> Outcome {
         let masker = remains.masker?;
         Some(shown(text, masker, WORDS_LIMIT))
     };
-    let pod = telling(remains.pods);
+    let pod = telling(remains.pods.unwrap_or_default());
     let cause = if reason == "DeadlineExceeded" {
         Cause::DeadlineExceeded
     } else if let Some(pod) = pod {
         why_failed(pod, words).unwrap_or_else(|| other(reason, message, words))
-    } else if reason == "BackoffLimitExceeded" && has_lost_pods(job) {
+    } else if remains.pods.is_some() && reason == "BackoffLimitExceeded" && has_lost_pods(job) {
         Cause::PodDeleted
     } else {
         other(reason, message, words)

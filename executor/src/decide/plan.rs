@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kube::ResourceExt;
 use werf_shared::backoff::{Backoff, Jitter};
 use werf_shared::bundle::condition::{self, ConditionType};
@@ -239,22 +239,17 @@ fn after_failure(status: &WerfBundleStatus, retry_limit: u32, now: Timestamp) ->
         return Step::GiveUp;
     }
     let ended = status.history.first().map_or(now, |entry| entry.finished.0);
-    match retry_at(ended, attempts, now) {
-        Some(due) => Step::RetryAt(due),
-        None => Step::Retry,
+    match retry_at(ended, attempts) {
+        Some(due) if due > now => Step::RetryAt(due),
+        _ => Step::Retry,
     }
 }
 
-/// So far the clocks of two replicas may be apart.
-const SKEW: SignedDuration = SignedDuration::from_mins(1);
-
-/// When to try again what has failed so often, the last time at `ended`; `None` if that is due. An end
-/// that lies ahead is another replica's, whose clock was wrong: nobody waits for that.
-pub(super) fn retry_at(ended: Timestamp, attempts: u32, now: Timestamp) -> Option<Timestamp> {
-    let due = ended
+/// When to try again what has failed so often, the last time at `ended`.
+pub(super) fn retry_at(ended: Timestamp, attempts: u32) -> Option<Timestamp> {
+    ended
         .saturating_add(RETRY.delay(attempts, Jitter::NONE))
-        .ok()?;
-    (due > now && ended.duration_since(now) < SKEW).then_some(due)
+        .ok()
 }
 
 #[cfg(test)]

@@ -211,13 +211,20 @@ pub enum Holder {
 /// Says whose a Job is that was never let run, for `own`; `bundle` is the one that it was made for, as
 /// it is stored now, if it is still there.
 pub fn holder(own: &WerfBundle, job: &Job, bundle: Option<&WerfBundle>) -> Holder {
-    match bundle {
-        None => Holder::Nobody,
-        Some(bundle) if outcome::is_left_over(job, &bundle.status.clone().unwrap_or_default()) => {
-            Holder::Nobody
-        }
-        Some(bundle) if age(bundle) < age(own) => Holder::Elder,
-        Some(_) => Holder::Younger,
+    let Some(bundle) = bundle else {
+        return Holder::Nobody;
+    };
+    let status = bundle.status.clone().unwrap_or_default();
+    // A claim is stored before its Job is made; of those that uninstall, the status says nothing yet.
+    let claimed = status.active_job_name == job.metadata.name
+        && status.resolved_target_namespace == job.metadata.namespace;
+    let leaving = bundle.metadata.deletion_timestamp.is_some();
+    if outcome::is_left_over(job, &status) || !(claimed || leaving) {
+        Holder::Nobody
+    } else if age(bundle) < age(own) {
+        Holder::Elder
+    } else {
+        Holder::Younger
     }
 }
 

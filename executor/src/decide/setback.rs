@@ -10,8 +10,9 @@ use super::plan::{self, Situation};
 /// So many failures in a row are told.
 const FAILURES: u32 = 3;
 
-/// And not before they have lasted so long: whatever is written to a bundle hurries the next pass.
-const LASTING: Duration = Duration::from_secs(4);
+/// And not before they have lasted so long: an apiserver is away for seconds when it is updated, and
+/// whatever is written to a bundle hurries the next pass.
+const LASTING: Duration = Duration::from_secs(20);
 
 /// Failures in a row of one bundle's passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,9 +60,10 @@ mod tests {
     #[rstest::rstest]
     #[case::once(&[0], false)]
     #[case::twice(&[0, 60], false)]
-    #[case::with_the_pauses_between_failed_passes(&[0, 2, 4], true)]
+    #[case::for_seconds(&[0, 2, 4, 6, 8], false)]
+    #[case::lasting(&[0, 2, 20], true)]
     #[case::hurried(&[0, 0, 0, 1, 2], false)]
-    #[case::hurried_and_lasting(&[0, 0, 0, 1, 4], true)]
+    #[case::hurried_and_lasting(&[0, 0, 0, 1, 20], true)]
     fn what_lasts_is_told(#[case] failures: &[u64], #[case] told: bool) {
         let start = tokio::time::Instant::now();
         let at = |seconds: &u64| start + Duration::from_secs(*seconds);

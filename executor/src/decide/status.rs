@@ -370,8 +370,7 @@ pub fn is_told_lately(bundle: &WerfBundle, reason: &str, span: Duration, now: Ti
         })
         .map(|time| now.duration_since(time.0));
     let span = SignedDuration::try_from(span).unwrap_or(SignedDuration::MAX);
-    // A time that lies ahead was told by another replica, whose clock is perhaps wrong.
-    told && since.is_some_and(|since| since.abs() < span)
+    told && since.is_some_and(|since| since < span)
 }
 
 /// Forgets what kept a Job from being made.

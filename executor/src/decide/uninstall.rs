@@ -106,10 +106,9 @@ pub fn attempt(status: &WerfBundleStatus, now: Timestamp) -> Attempt {
         return Attempt::Follow(uninstall.attempt);
     }
     let ended = uninstall.finished.as_ref().map_or(now, |time| time.0);
-    let attempts = u32::try_from(uninstall.attempt).unwrap_or(1);
-    match plan::retry_at(ended, attempts, now) {
-        Some(due) => Attempt::At(due),
-        None => Attempt::Make(uninstall.attempt.saturating_add(1)),
+    match plan::retry_at(ended, u32::try_from(uninstall.attempt).unwrap_or(1)) {
+        Some(due) if due > now => Attempt::At(due),
+        _ => Attempt::Make(uninstall.attempt.saturating_add(1)),
     }
 }
 

@@ -58,6 +58,12 @@ pub fn resolve(sources: &[Source]) -> Result<Values, InvalidValues> {
     })
 }
 
+/// What to mask of `sources`: each scalar of at least four characters that a Secret said last. `None`
+/// if one of them cannot be read.
+pub fn secret_texts(sources: &[Source]) -> Option<Masks> {
+    merged(sources).ok().map(|tree| mask::secret_texts(&tree))
+}
+
 /// What a source is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SourceKind {

@@ -156,7 +156,16 @@ pub async fn find<T>(
     operation: &'static str,
     future: impl Future<Output = kube::Result<T>> + Send,
 ) -> Result<Option<T>, ApiError> {
-    match call(operation, future).await {
+    find_with(Words::Told, operation, future).await
+}
+
+/// The same for an answer that may hold what must not be told.
+pub async fn find_with<T>(
+    words: Words,
+    operation: &'static str,
+    future: impl Future<Output = kube::Result<T>> + Send,
+) -> Result<Option<T>, ApiError> {
+    match call_with(words, operation, future).await {
         Ok(answer) => Ok(Some(answer)),
         Err(ApiError::NotFound { .. }) => Ok(None),
         Err(error) => Err(error),

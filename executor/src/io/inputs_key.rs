@@ -13,13 +13,15 @@ use kube::{Api, Client};
 use rand::RngCore;
 use tracing::info;
 
-use super::api::{ApiError, Words, call_with, find};
+use super::api::{ApiError, Words, call_with, find_with};
 use crate::decide::inputs::InputsKey;
 
 /// The Secret's name.
 pub const SECRET: &str = "werf-operator-inputs-key";
 
 const ENTRY: &str = "key";
+
+const READ: &str = "read the inputs key";
 
 /// A shorter key could be guessed.
 const SHORTEST: usize = 16;
@@ -68,7 +70,7 @@ impl KeyInUse {
 /// other's.
 async fn load(client: &Client, namespace: &str) -> Result<InputsKey, ApiError> {
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    if let Some(key) = find("read the inputs key", api.get(SECRET))
+    if let Some(key) = find_with(Words::Withheld, READ, api.get(SECRET))
         .await?
         .and_then(key)
     {
@@ -94,10 +96,10 @@ async fn load(client: &Client, namespace: &str) -> Result<InputsKey, ApiError> {
     match call_with(Words::Withheld, "make the inputs key", made).await {
         Ok(_) => Ok(InputsKey::new(bytes)),
         Err(conflict @ ApiError::Conflict { .. }) => {
-            let read = "read the inputs key";
-            let made = find(read, api.get(SECRET)).await?.ok_or(conflict)?;
+            let made = find_with(Words::Withheld, READ, api.get(SECRET)).await?;
+            let made = made.ok_or(conflict)?;
             key(made).ok_or_else(|| ApiError::Failed {
-                operation: read,
+                operation: READ,
                 reason: format!("Secret {SECRET} has no {ENTRY} of {SHORTEST} bytes or more"),
             })
         }

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use werf_shared::names::{self, annotation, label};
 
-use super::api::{ApiError, Words, call, call_with, find};
+use super::api::{ApiError, Words, call, call_with, find, find_with};
 use super::essential::{Essential, Identity};
 use super::pages::{kept, kept_of_all};
 use crate::decide::job::files;
@@ -52,14 +52,19 @@ pub async fn create(client: &Client, job: &Job) -> Result<Job, ApiError> {
         let name = job.name_any();
         let present = find("read the Job", api.get_metadata(&name)).await?;
         if present.is_none() {
-            // A quota that many use at once (k8s.io/apiserver/pkg/admission/plugin/resourcequota).
-            return Err(ApiError::Failed {
-                operation,
-                reason: "a conflict with something else".to_owned(),
-            });
+            return Err(contended(operation));
         }
     }
     created
+}
+
+/// Refused as if it existed: by a quota that many use at once
+/// (k8s.io/apiserver/pkg/admission/plugin/resourcequota).
+fn contended(operation: &'static str) -> ApiError {
+    ApiError::Failed {
+        operation,
+        reason: "a conflict with something else".to_owned(),
+    }
 }
 
 /// Whose an object is.
@@ -273,12 +278,12 @@ where
     let creating = api.create(&params, object);
     match call_with(words, create, creating).await {
         Ok(_) => Ok(Ownership::Ours),
-        Err(conflict @ ApiError::Conflict { .. }) => {
+        Err(ApiError::Conflict { .. }) => {
             let api: Api<Identity<K>> = Api::namespaced(client.clone(), &namespace);
             match find(read, api.get(&object.name_any())).await? {
                 Some(present) if is_owned_by(&present, job) => Ok(Ownership::Ours),
                 Some(_) => Ok(Ownership::Foreign),
-                None => Err(conflict),
+                None => Err(contended(create)),
             }
         }
         Err(error) => Err(error),
@@ -300,7 +305,7 @@ pub async fn files_of(client: &Client, job: &Job) -> Result<Option<Secret>, ApiE
         return Ok(None);
     };
     let api: Api<Secret> = Api::namespaced(client.clone(), &job.namespace().unwrap_or_default());
-    find("read the Job's Secret", api.get(name)).await
+    find_with(Words::Withheld, "read the Job's Secret", api.get(name)).await
 }
 
 #[cfg(test)]
@@ -353,10 +358,7 @@ mod tests {
     async fn a_secret_that_was_refused_and_does_not_exist_is_nobodys() {
         let missing = r#"{"kind":"Status","code":404,"reason":"NotFound"}"#;
         let result = created(&apiserver(404, missing)).await;
-        assert!(
-            matches!(result, Err(ApiError::Conflict { .. })),
-            "{result:?}"
-        );
+        assert!(matches!(result, Err(ApiError::Failed { .. })), "{result:?}");
     }
 
     #[tokio::test]

@@ -143,7 +143,9 @@ async fn in_the_way(jobs: Vec<Value>) -> (Option<String>, usize) {
     own["metadata"]["uid"] = json!("own");
     let own: Job = serde_json::from_value(own).unwrap();
     let release = Release::of_job(&own).unwrap();
-    let found = others(&client, &bundle, &own, &release).await.unwrap();
+    let found = Box::pin(others(&client, &bundle, &own, &release))
+        .await
+        .unwrap();
     (found.first, removed.load(Ordering::Relaxed))
 }
 

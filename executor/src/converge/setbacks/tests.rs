@@ -11,6 +11,7 @@ use kube::runtime::reflector;
 use prometheus_client::registry::Registry;
 use rstest::rstest;
 use serde_json::{Value, json};
+use werf_shared::error::Class;
 
 use super::*;
 use crate::converge::{Rooms, pass};
@@ -20,6 +21,7 @@ use crate::io::events::Recorder;
 use crate::io::inputs_key::{self, KeyInUse};
 use crate::io::just_stored::JustStored;
 use crate::io::seen::Seen;
+use crate::io::watch::Failure as _;
 use crate::metrics::ConvergeMetrics;
 
 /// What the apiserver has, and what it is asked.
@@ -158,7 +160,7 @@ async fn a_secret_that_cannot_be_read_for_long_is_told_once_and_heals(
         assert_eq!(failed.class(), Class::Transient);
         tokio::time::advance(Duration::from_secs(2)).await;
     };
-    for _ in 0..2 {
+    for _ in 0..10 {
         fails().await;
         assert_eq!(cluster.lock().unwrap().ready()["status"], "True");
     }

@@ -35,7 +35,7 @@ static OPEN: LazyLock<Masker> = LazyLock::new(Masker::default);
 
 fn told_of(pods: &[Pod]) -> Remains<'_> {
     Remains {
-        pods,
+        pods: Some(pods),
         waiting: None,
         masker: Some(&OPEN),
     }
@@ -234,7 +234,7 @@ fn what_others_wrote_is_masked_or_not_told() {
     masks.add("hunter22");
     let told = |masker| {
         let remains = Remains {
-            pods: &pods,
+            pods: Some(&pods),
             waiting: None,
             masker,
         };
@@ -317,6 +317,11 @@ fn a_pod_of_which_nothing_is_left_was_deleted() {
     let mut job = failed("BackoffLimitExceeded", "limit reached");
     job.status.as_mut().unwrap().failed = Some(1);
     assert_eq!(failure(&job, told_of(&[])).0, "PodDeleted");
+    let unseen = Remains {
+        pods: None,
+        ..told_of(&[])
+    };
+    assert_eq!(failure(&job, unseen).0, "JobFailed");
 }
 
 #[test]

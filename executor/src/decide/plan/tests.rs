@@ -173,14 +173,6 @@ fn a_failed_run_is_tried_again_after_30s_1m_2m_and_then_given_up() {
 }
 
 #[test]
-fn nobody_waits_for_an_end_that_another_clock_has_seen_in_the_future() {
-    let bundle = bundle().wanting("v1", '1').deploying("h1");
-    let failed = bundle.failed(Cause::ExitCode(1), at(3600));
-    assert_eq!(next(&failed, "h1", 0), Step::Retry);
-    assert_eq!(next(&failed, "h1", 3580), Step::RetryAt(at(3630)));
-}
-
-#[test]
 fn without_retries_the_first_failure_is_the_last() {
     let failed = bundle()
         .wanting("v1", '1')

@@ -159,43 +159,7 @@ fn step(state: &State, world: World, b: usize, e: usize) -> Vec<State> {
             _ => vec![to(Step::Start)],
         },
         Step::Look(version, confirmed, uid) => {
-            // For a Job that is gone, whatever was ever seen.
-            let gone = bundle.made != uid || bundle.job != Job::Suspended;
-            let looks = [
-                (true, bundle.crowded || gone),
-                (false, bundle.alone || gone),
-            ];
-            let looks = looks.into_iter().filter(|(_, possible)| *possible);
-            // Of a suspended Job's bundle the newest state is read; where nobody owns, either may be older.
-            let elder = b > 0 && state.bundles[0].job == Job::Suspended;
-            let beliefs: &[(bool, bool)] = match world {
-                World::Hostile => &[(true, true), (true, false), (false, false)],
-                World::Kind => &[(b == 0, elder)],
-                World::TwoOwners => &[(true, elder)],
-            };
-            let decided =
-                |others, (owner, elder): &(bool, bool)| match permission(*owner, others, *elder) {
-                    Permission::Granted if confirmed => Step::Release(uid),
-                    Permission::Granted => Step::Confirm(version, uid),
-                    Permission::Wait => Step::Start,
-                    Permission::StepBack if confirmed => Step::Remove(version, uid),
-                    Permission::StepBack => Step::GiveUp(version, uid),
-                };
-            // What is left over of a claim that was given up is removed by whoever finds it.
-            let left_over = (0..BUNDLES).filter_map(|other| {
-                let Bundle { claim, job, .. } = state.bundles[other];
-                let mut after = *state;
-                after.bundles[other].job = Job::Missing;
-                (other != b && claim == Claim::Over && job == Job::Suspended).then_some(after)
-            });
-            looks
-                .flat_map(|(others, _)| {
-                    beliefs
-                        .iter()
-                        .map(move |belief| to(decided(others, belief)))
-                })
-                .chain(left_over)
-                .collect()
+            looked(state, world, (b, e), (version, confirmed, uid))
         }
         Step::Confirm(version, uid) if version == bundle.version => {
             vec![write(Claim::Confirmed, Step::Release(uid))]
@@ -236,6 +200,53 @@ fn step(state: &State, world: World, b: usize, e: usize) -> Vec<State> {
         // Overtaken: it looks again.
         Step::Confirm(..) | Step::Abandon(_) | Step::GiveUp(..) => vec![to(Step::Start)],
     }
+}
+
+/// What may come of a look.
+fn looked(
+    state: &State,
+    world: World,
+    (b, e): (usize, usize),
+    (version, confirmed, uid): (u8, bool, u8),
+) -> Vec<State> {
+    let bundle = state.bundles[b];
+    // For a Job that is gone, whatever was ever seen.
+    let gone = bundle.made != uid || bundle.job != Job::Suspended;
+    let looks = [
+        (true, bundle.crowded || gone),
+        (false, bundle.alone || gone),
+    ];
+    let looks = looks.into_iter().filter(|(_, possible)| *possible);
+    // Of a suspended Job's bundle the newest state is read; where nobody owns, either may be older.
+    let Bundle { claim, job, .. } = state.bundles[0];
+    let elder = b > 0 && job == Job::Suspended && claim != Claim::Over;
+    let beliefs: &[(bool, bool)] = match world {
+        World::Hostile => &[(true, true), (true, false), (false, false)],
+        World::Kind => &[(b == 0, elder)],
+        World::TwoOwners => &[(true, elder)],
+    };
+    let decided = |others, (owner, elder): &(bool, bool)| {
+        let mut after = *state;
+        after.at[b][e] = match permission(*owner, others, *elder) {
+            Permission::Granted if confirmed => Step::Release(uid),
+            Permission::Granted => Step::Confirm(version, uid),
+            Permission::Wait => Step::Start,
+            Permission::StepBack if confirmed => Step::Remove(version, uid),
+            Permission::StepBack => Step::GiveUp(version, uid),
+        };
+        after
+    };
+    // What is left over of a claim that was given up is removed by whoever finds it.
+    let left_over = (0..BUNDLES).filter_map(|other| {
+        let Bundle { claim, job, .. } = state.bundles[other];
+        let mut after = *state;
+        after.bundles[other].job = Job::Missing;
+        (other != b && claim == Claim::Over && job == Job::Suspended).then_some(after)
+    });
+    looks
+        .flat_map(|(others, _)| beliefs.iter().map(move |belief| decided(others, belief)))
+        .chain(left_over)
+        .collect()
 }
 
 /// The state with what a look may show from now on.

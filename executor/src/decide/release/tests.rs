@@ -178,6 +178,29 @@ fn only_jobs_of_the_release_that_may_run_count() {
 }
 
 #[test]
+fn a_suspended_job_is_whose_claim_names_it() {
+    let own = named("middle", 3, Some("shop"));
+    let mut waiting = job("2", "shop", true);
+    waiting.metadata.name = Some("job-1-1".to_owned());
+    waiting.metadata.namespace = Some("apps".to_owned());
+    let claimed = |bundle: WerfBundle| bundle.wanting("v1", '1').deploying("h");
+    let old = || named("old", 1, Some("shop"));
+    let of = |bundle: &WerfBundle| holder(&own, &waiting, Some(bundle));
+    assert_eq!(holder(&own, &waiting, None), Holder::Nobody);
+    assert_eq!(of(&claimed(old())), Holder::Elder);
+    assert_eq!(
+        of(&claimed(named("young", 5, Some("shop")))),
+        Holder::Younger
+    );
+    assert_eq!(of(&claimed(old()).deployed()), Holder::Nobody);
+    // Anybody can make a Job that names a bundle.
+    assert_eq!(of(&old()), Holder::Nobody);
+    assert_eq!(of(&claimed(claimed(old()).deployed())), Holder::Nobody);
+    // The Job that uninstalls is made before the status names it.
+    assert_eq!(of(&going(old(), DeletionPolicy::Uninstall)), Holder::Elder);
+}
+
+#[test]
 fn what_is_tried_is_read_from_the_job() {
     let mut deploying = job("1", "shop", true);
     assert_eq!(tried(&deploying), None);

@@ -447,22 +447,6 @@ fn a_higher_limit_goes_on_where_it_stopped() {
 }
 
 #[test]
-fn what_another_clock_has_told_in_the_future_is_not_told_lately() {
-    let standing = Standing::CannotPrepare {
-        reason: JOB_NAME_CONFLICT,
-        message: String::new(),
-    };
-    let mut told = bundle().wanting("v1", '1');
-    told.status = Some(settle(&told, &standing, at(3600)));
-    let span = std::time::Duration::from_secs(30);
-    let lately = |now| is_told_lately(&told, JOB_NAME_CONFLICT, span, at(now));
-    assert_eq!(
-        [0, 3590, 3610, 3640].map(lately),
-        [false, true, true, false]
-    );
-}
-
-#[test]
 fn a_claim_that_is_given_up_leaves_what_was_deployed() {
     let deployed = bundle().wanting("v1", '1').deploying("h1").deployed();
     let mut claimed = deployed.wanting("v2", '2').deploying("h2");
