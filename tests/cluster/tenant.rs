@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Event, Pod, ResourceQuota, Secret};
+use k8s_openapi::api::core::v1::{Event, Secret};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
@@ -14,6 +14,9 @@ use werf_shared::bundle::{WerfBundle, WerfBundleStatus};
 
 use crate::bed::{Bed, RUN, RUN_LABEL};
 use crate::turn::Turn;
+
+mod asking;
+mod forbidding;
 
 /// How long anything may take. Tests share two cores, and killed services are restarted with growing
 /// delays. A real werf is heavier than its stand-in.
@@ -25,13 +28,8 @@ fn werf_is_real() -> bool {
     std::env::var_os("WERF_BINARY").is_some()
 }
 
-/// How long a page may be waited for until it is asked for again.
-const PAGE_LIMIT: Duration = Duration::from_secs(5);
-
 /// How often it is looked at.
 pub(crate) const LOOK: Duration = Duration::from_millis(100);
-
-const POLL_NOW: &str = "werf.operator.v1alpha1.PollerService/PollNow";
 
 /// The bundle every tenant has.
 pub(crate) const BUNDLE: &str = "my-app";
@@ -270,68 +268,6 @@ impl Tenant {
         Ok(listed)
     }
 
-    /// Polls now instead of in a minute. A poller that was just killed is asked again.
-    pub(crate) async fn poll_now(&self) -> anyhow::Result<Value> {
-        let request = json!({"namespace": self.namespace, "name": BUNDLE});
-        answered(async || {
-            self.bed
-                .grpcurl("werf-operator-poller", POLL_NOW, &request)
-                .await
-        })
-        .await
-    }
-
-    /// The same, by one Pod of the poller.
-    pub(crate) async fn poll_now_by(&self, pod: &Pod) -> anyhow::Result<Value> {
-        let request = json!({"namespace": self.namespace, "name": BUNDLE});
-        answered(async || self.bed.grpcurl_pod(pod, POLL_NOW, &request).await).await
-    }
-
-    /// Asks the executor to deploy now.
-    pub(crate) async fn converge(&self, request: Value) -> anyhow::Result<Value> {
-        let mut whole = json!({"namespace": self.namespace, "name": BUNDLE});
-        merge(&mut whole, request);
-        let method = "werf.operator.v1alpha1.ExecutorService/Converge";
-        self.bed
-            .grpcurl("werf-operator-executor", method, &whole)
-            .await
-    }
-
-    /// The same for what no Job runs for yet. An executor that is busy answers after a while that the
-    /// wish waits, and is asked again.
-    pub(crate) async fn converge_until_it_is_known(&self, request: Value) -> anyhow::Result<Value> {
-        let started = Instant::now();
-        loop {
-            let answer = self.converge(request.clone()).await?;
-            if answer["result"] != "RESULT_QUEUED" || started.elapsed() > patience() {
-                return Ok(answer);
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-    }
-
-    /// Waits until these words are on the page of the demo application; returns the page. When it has
-    /// just been deployed, the node may still send connections where no Pod, or an old one, is.
-    pub(crate) async fn page(&self, words: &str) -> anyhow::Result<String> {
-        let started = Instant::now();
-        loop {
-            match self.page_now().await {
-                Ok(page) if page.contains(words) => return Ok(page),
-                last if started.elapsed() > patience() => {
-                    bail!("never: {words} on the page; the last time: {last:?}")
-                }
-                _ => tokio::time::sleep(LOOK).await,
-            }
-        }
-    }
-
-    async fn page_now(&self) -> anyhow::Result<String> {
-        let address = self.bed.reach(&self.namespace, BUNDLE, 80).await?;
-        let client = reqwest::Client::builder().timeout(PAGE_LIMIT).build()?;
-        let answer = client.get(format!("http://{address}/")).send().await?;
-        Ok(answer.text().await?)
-    }
-
     /// Events about the bundle: reason and note.
     pub(crate) async fn events(&self) -> anyhow::Result<Vec<(String, String)>> {
         let events: Api<Event> = Api::namespaced(self.bed.client.clone(), &self.namespace);
@@ -358,94 +294,6 @@ impl Tenant {
             Ok(events.iter().any(|(reason, note)| is_it(reason, note)))
         })
         .await
-    }
-
-    /// Says no to everything of a kind in this namespace.
-    pub(crate) async fn forbid(&self, resource: &str) -> anyhow::Result<()> {
-        self.allow_at_most(0, resource, 0).await
-    }
-
-    /// Says no to more than so many of a kind in this namespace, of which so many are there already.
-    pub(crate) async fn allow_at_most(
-        &self,
-        most: u32,
-        resource: &str,
-        there: u32,
-    ) -> anyhow::Result<()> {
-        let quota = json!({
-            "apiVersion": "v1", "kind": "ResourceQuota",
-            "metadata": {"name": "none", "namespace": self.namespace},
-            "spec": {"hard": {resource: most.to_string()}},
-        });
-        self.apply(&quota).await?;
-        let quotas: Api<ResourceQuota> = Api::namespaced(self.bed.client.clone(), &self.namespace);
-        // A quota counts from when its controller has seen it.
-        self.eventually("the quota is in force", async || {
-            let status = quotas.get("none").await?.status.unwrap_or_default();
-            let used = status.used.unwrap_or_default();
-            let Some(used) = used.get(resource) else {
-                return Ok(false);
-            };
-            if used.0.parse::<u32>()? >= there {
-                return Ok(true);
-            }
-            // It was counted in a cache that had not seen everything, and would not be counted again
-            // for minutes.
-            self.permit().await?;
-            self.apply(&quota).await?;
-            Ok(false)
-        })
-        .await
-    }
-
-    pub(crate) async fn permit(&self) -> anyhow::Result<()> {
-        self.bed
-            .kubectl(&["delete", "quota", "none", "-n", &self.namespace])
-            .await?;
-        Ok(())
-    }
-
-    /// Refuses writes of this kind in this namespace for which the CEL expression is false, with the
-    /// words `not now`. In force once `attempt`, a kubectl command, is refused.
-    pub(crate) async fn refuse(
-        &self,
-        rule: Value,
-        expression: &str,
-        attempt: &[&str],
-    ) -> anyhow::Result<()> {
-        let name = &self.namespace;
-        let api = "admissionregistration.k8s.io/v1";
-        self.apply(&json!({"apiVersion": "v1", "kind": "List", "items": [
-            {"apiVersion": api, "kind": "ValidatingAdmissionPolicy", "metadata": {"name": name},
-             "spec": {
-                "failurePolicy": "Fail",
-                "matchConstraints": {"resourceRules": [rule]},
-                "validations": [{"expression": expression, "message": "not now"}],
-             }},
-            {"apiVersion": api, "kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": name},
-             "spec": {
-                "policyName": name,
-                "validationActions": ["Deny"],
-                "matchResources": {"namespaceSelector": {"matchLabels": {
-                    "kubernetes.io/metadata.name": name,
-                }}},
-             }},
-        ]}))
-        .await?;
-        let attempt = [attempt, &["-n", name, "--dry-run=server"]].concat();
-        self.eventually("the policy is in force", async || {
-            let refused = self.bed.kubectl(&attempt).await.err();
-            Ok(refused.is_some_and(|it| format!("{it:#}").contains("not now")))
-        })
-        .await
-    }
-
-    /// Refuses them no more.
-    pub(crate) async fn refuse_no_more(&self) -> anyhow::Result<()> {
-        let policy = "validatingadmissionpolicybinding";
-        let delete = ["delete", policy, &self.namespace];
-        self.bed.kubectl(&delete).await?;
-        Ok(())
     }
 
     /// Creates the bundle and expects the apiserver to refuse it; returns its words.
@@ -505,17 +353,6 @@ impl Tenant {
             seen.extend(["--- kubectl ", &look.join(" "), "\n", &text, "\n"]);
         }
         seen
-    }
-}
-
-/// Asks until there is an answer.
-async fn answered(ask: impl AsyncFn() -> anyhow::Result<Value>) -> anyhow::Result<Value> {
-    let started = Instant::now();
-    loop {
-        match ask().await {
-            Err(_) if started.elapsed() < patience() => tokio::time::sleep(LOOK).await,
-            answer => return answer,
-        }
     }
 }
 

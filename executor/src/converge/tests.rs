@@ -17,6 +17,24 @@ const BUNDLE: &str = "/apis/werf.io/v1alpha1/namespaces/apps/werfbundles/app";
 const KEY: &str = "/api/v1/namespaces/system/secrets";
 const JOBS: &str = "/apis/batch/v1/namespaces/apps/jobs";
 
+/// An executor that starts now and has seen no bundle.
+pub(super) async fn context(client: Client) -> Context {
+    let (bundles, _writer) = reflector::store();
+    let key = KeyInUse::load(client.clone(), "system".to_owned()).await;
+    Context {
+        recorder: Recorder::new(client.clone()),
+        client,
+        inputs_key: key.unwrap(),
+        job_pod: PodSettings::default(),
+        metrics: ConvergeMetrics::register(&mut Registry::default()),
+        allow_insecure_registries: false,
+        seen: Seen::new(bundles),
+        just_stored: JustStored::default(),
+        rooms: Rooms::default(),
+        setbacks: Setbacks::default(),
+    }
+}
+
 /// An apiserver with one bundle that wants v1.0.0, where no Job can be made: what was claimed is to be
 /// seen, and ends when a test says so.
 #[derive(Clone)]
@@ -124,20 +142,7 @@ impl Apiserver {
             }
         });
         let client = Client::new(service, "default");
-        let (bundles, _writer) = reflector::store();
-        let key = KeyInUse::load(client.clone(), "system".to_owned()).await;
-        Context {
-            recorder: Recorder::new(client.clone()),
-            client,
-            inputs_key: key.unwrap(),
-            job_pod: PodSettings::default(),
-            metrics: ConvergeMetrics::register(&mut Registry::default()),
-            allow_insecure_registries: false,
-            seen: Seen::new(bundles),
-            just_stored: JustStored::default(),
-            rooms: Rooms::default(),
-            setbacks: Setbacks::default(),
-        }
+        context(client).await
     }
 
     /// The run that is claimed ends.

@@ -7,22 +7,16 @@ use http::{Method, Request, Response};
 use k8s_openapi::ByteString;
 use kube::Client;
 use kube::client::Body;
-use kube::runtime::reflector;
-use prometheus_client::registry::Registry;
 use rstest::rstest;
 use serde_json::{Value, json};
 use werf_shared::error::Class;
 
 use super::*;
-use crate::converge::{Rooms, pass};
-use crate::decide::job::pod_settings::PodSettings;
+use crate::converge::pass;
+use crate::converge::tests::context;
 use crate::decide::rules;
-use crate::io::events::Recorder;
-use crate::io::inputs_key::{self, KeyInUse};
-use crate::io::just_stored::JustStored;
-use crate::io::seen::Seen;
+use crate::io::inputs_key;
 use crate::io::watch::Failure as _;
-use crate::metrics::ConvergeMetrics;
 
 /// What the apiserver has, and what it is asked.
 struct Cluster {
@@ -125,23 +119,6 @@ fn apiserver(secret_of: &str) -> (Client, Arc<Mutex<Cluster>>) {
         }
     });
     (Client::new(service, "default"), asked)
-}
-
-async fn context(client: Client) -> Context {
-    let (bundles, _writer) = reflector::store();
-    let key = KeyInUse::load(client.clone(), "system".to_owned()).await;
-    Context {
-        recorder: Recorder::new(client.clone()),
-        client,
-        inputs_key: key.unwrap(),
-        job_pod: PodSettings::default(),
-        metrics: ConvergeMetrics::register(&mut Registry::default()),
-        allow_insecure_registries: false,
-        seen: Seen::new(bundles),
-        just_stored: JustStored::default(),
-        rooms: Rooms::default(),
-        setbacks: Setbacks::default(),
-    }
 }
 
 #[rstest]
