@@ -17,8 +17,9 @@ const COLLECTING: usize = 4;
 /// Namespaces that are looked through at the same time, which takes long where there is much to see.
 const LOOKING: usize = 2;
 
-/// For each that is in a room two may wait at the door. So most passes are left to others.
-const WAITING: usize = 2;
+/// So long the way into a room is waited for. Who waits takes up one of the passes that there may be at
+/// a time; others are to get on while somebody takes long inside.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A Job that nobody looked at for so long has ended.
 const FORGOTTEN: Duration = Duration::from_mins(10);
@@ -42,9 +43,9 @@ impl Default for Rooms {
     fn default() -> Self {
         Self {
             resolving: Semaphore::new(RESOLVING),
-            collecting: Room::for_so_many(COLLECTING),
+            collecting: Room(Semaphore::new(COLLECTING)),
             masking: Arc::new(Semaphore::new(1)),
-            looking: Room::for_so_many(LOOKING),
+            looking: Room(Semaphore::new(LOOKING)),
             looks: Mutex::default(),
         }
     }
@@ -67,51 +68,30 @@ impl Rooms {
     }
 }
 
-/// Where what takes long is done. Who waits for it takes up one of the passes that there may be at a
-/// time, so that only a few do.
+/// Where what may take long is done.
 #[derive(Debug)]
-pub(super) struct Room {
-    inside: Semaphore,
-    /// Of those that are inside and those that wait.
-    there: Semaphore,
-}
+pub(super) struct Room(Semaphore);
 
 impl Room {
-    fn for_so_many(inside: usize) -> Self {
-        Self {
-            inside: Semaphore::new(inside),
-            there: Semaphore::new(inside * (1 + WAITING)),
-        }
-    }
-
-    /// Waits until there is room; `None` at once if enough others do.
-    pub(super) async fn enter(&self) -> Option<[SemaphorePermit<'_>; 2]> {
-        let there = self.there.try_acquire().ok()?;
-        let inside = self.inside.acquire().await.ok()?;
-        Some([inside, there])
+    /// Waits until there is room, but not for long.
+    pub(super) async fn enter(&self) -> Option<SemaphorePermit<'_>> {
+        let room = tokio::time::timeout(PATIENCE, self.0.acquire()).await;
+        room.ok()?.ok()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use futures::FutureExt as _;
-
     use super::*;
 
-    #[test]
-    fn only_a_few_wait_for_a_room() {
-        let room = Room::for_so_many(1);
-        let enter = || room.enter().boxed_local();
-        let inside = enter().now_or_never().unwrap();
+    #[tokio::test(start_paused = true)]
+    async fn who_finds_no_room_gives_way_after_a_while() {
+        let room = Room(Semaphore::new(1));
+        let inside = room.enter().await;
         assert!(inside.is_some());
-        let mut waiting = [enter(), enter()];
-        for wait in &mut waiting {
-            assert!(wait.now_or_never().is_none());
-        }
-        assert!(enter().now_or_never().unwrap().is_none(), "it is full");
-        drop(inside);
-        let [first, _] = waiting;
-        assert!(first.now_or_never().unwrap().is_some());
+        assert!(room.enter().await.is_none());
+        let (waiting, ()) = tokio::join!(room.enter(), async { drop(inside) });
+        assert!(waiting.is_some());
     }
 
     #[test]
